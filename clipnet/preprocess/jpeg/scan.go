@@ -1,0 +1,321 @@
+package jpeg
+
+// scan is the header of one scan.
+type scan struct {
+	at       int // offset of its marker
+	comps    [4]*component
+	dc, ac   [4]*huffman
+	n        int
+	ss, se   int // spectral selection, places in zigzag order
+	ah, al   int // successive approximation, bit positions
+	pred     [4]int32
+	eobRun   int32 // progressive: further blocks that end here
+	restarts int   // restart markers read
+}
+
+// scans decodes every scan up to the end-of-image marker. d.pos is behind the first SOS marker.
+func (d *Decoder) scans() error {
+	for {
+		s, err := d.scanHeader()
+		if err != nil {
+			return err
+		}
+		if err := d.scan(&s); err != nil {
+			return err
+		}
+		done, err := d.nextScan()
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+// nextScan reads the segments up to the next scan; done is true at the end of the image.
+func (d *Decoder) nextScan() (done bool, err error) {
+	for {
+		m, err := d.nextMarker()
+		if err != nil {
+			// Like libjpeg behind Pillow: a sequential image is whole without its end marker.
+			if !d.progressive && d.missing() == nil {
+				return true, nil
+			}
+			return false, err
+		}
+		switch m {
+		case mSOS:
+			return false, nil
+		case mEOI:
+			if c := d.missing(); c != nil {
+				return false, d.fail(ErrCorrupt, d.pos-2, "no scan codes component %d", c.id)
+			}
+			return true, nil
+		}
+		if err := d.segment(m); err != nil {
+			return false, err
+		}
+	}
+}
+
+// missing returns a component that no scan has coded, or nil.
+func (d *Decoder) missing() *component {
+	for i := range d.comps {
+		if !d.comps[i].latched {
+			return &d.comps[i]
+		}
+	}
+	return nil
+}
+
+// scanHeader reads the header at d.pos and resolves its tables.
+func (d *Decoder) scanHeader() (scan, error) {
+	s := scan{at: d.pos - 2}
+	b, err := d.body(mSOS)
+	if err != nil {
+		return s, err
+	}
+	if len(b) < 1 || b[0] < 1 || b[0] > 4 || len(b) != 4+2*int(b[0]) {
+		return s, d.fail(ErrCorrupt, s.at, "scan header of %d bytes", len(b))
+	}
+	s.n = int(b[0])
+	tail := b[1+2*s.n:]
+	s.ss, s.se, s.ah, s.al = int(tail[0]), int(tail[1]), int(tail[2]>>4), int(tail[2]&15)
+	if !d.progressive {
+		s.ss, s.se, s.ah, s.al = 0, 63, 0, 0 // libjpeg ignores what a sequential scan says here
+	} else if s.se > 63 || s.ss > s.se || s.ss == 0 && s.se != 0 || s.ss > 0 && s.n != 1 ||
+		s.al > 13 || s.ah > 0 && s.ah-1 != s.al {
+		return s, d.fail(ErrCorrupt, s.at, "scan of coefficients %d to %d, bits %d to %d, in %d components", s.ss, s.se, s.ah, s.al, s.n)
+	}
+	for i := range s.n {
+		if err := d.scanComponent(&s, i, b[1+2*i], b[2+2*i]); err != nil {
+			return s, err
+		}
+	}
+	if s.n > 1 {
+		blocks := 0
+		for _, c := range s.comps[:s.n] {
+			blocks += int(c.h) * int(c.v)
+		}
+		if blocks > 10 {
+			return s, d.fail(ErrCorrupt, s.at, "%d blocks in an MCU", blocks)
+		}
+	}
+	return s, nil
+}
+
+// scanComponent resolves the i-th component of a scan and latches its quantisation table.
+func (d *Decoder) scanComponent(s *scan, i int, id, tables uint8) error {
+	for j := range d.comps {
+		if d.comps[j].id == id {
+			s.comps[i] = &d.comps[j]
+		}
+	}
+	c := s.comps[i]
+	if c == nil {
+		return d.fail(ErrCorrupt, s.at, "scan of an unknown component %d", id)
+	}
+	for _, o := range s.comps[:i] {
+		if o == c {
+			return d.fail(ErrCorrupt, s.at, "scan names component %d twice", id)
+		}
+	}
+	td, ta := tables>>4, tables&15
+	if td > 3 || ta > 3 {
+		return d.fail(ErrCorrupt, s.at, "scan of component %d uses Huffman tables %d and %d", id, td, ta)
+	}
+	s.dc[i], s.ac[i] = &d.dc[td], &d.ac[ta]
+	if s.ss == 0 && s.ah == 0 && !s.dc[i].ok {
+		return d.fail(ErrCorrupt, s.at, "scan uses the undefined DC table %d", td)
+	}
+	if s.se > 0 && !s.ac[i].ok {
+		return d.fail(ErrCorrupt, s.at, "scan uses the undefined AC table %d", ta)
+	}
+	if d.progressive && s.ss > 0 && !c.latched {
+		return d.fail(ErrCorrupt, s.at, "AC scan of component %d before its DC scan", id)
+	}
+	if !c.latched {
+		if !d.hasQuant[c.tq] {
+			return d.fail(ErrCorrupt, s.at, "component %d uses the undefined quantisation table %d", id, c.tq)
+		}
+		c.quant, c.latched = d.quant[c.tq], true
+	}
+	return nil
+}
+
+// scan decodes the entropy-coded data of one scan.
+func (d *Decoder) scan(s *scan) error {
+	d.bits.start(d.data, d.pos)
+	nx, ny := d.mcusX, d.mcusY
+	if s.n == 1 {
+		nx, ny = s.comps[0].blocksX, s.comps[0].blocksY
+	}
+	left := d.restart
+	for y := range ny {
+		for x := range nx {
+			if d.restart > 0 {
+				if left == 0 {
+					if err := d.restartMarker(s); err != nil {
+						return err
+					}
+					left = d.restart
+				}
+				left--
+			}
+			if !d.mcu(s, x, y) || d.bits.overrun() {
+				return d.dataError(s, x, y)
+			}
+		}
+	}
+	d.pos = d.bits.pos
+	return nil
+}
+
+// dataError says why an MCU could not be decoded.
+func (d *Decoder) dataError(s *scan, x, y int) error {
+	b := &d.bits
+	switch {
+	case b.overrun() && b.pos >= len(b.data)-1:
+		return d.fail(ErrTruncated, len(b.data), "the scan ends in MCU %d of row %d", x, y)
+	case b.overrun():
+		return d.fail(ErrCorrupt, b.pos, "a marker ends the scan in MCU %d of row %d", x, y)
+	}
+	return d.fail(ErrCorrupt, b.pos-(b.n-b.fake)/8, "no Huffman code matches in MCU %d of row %d", x, y)
+}
+
+// restartMarker reads the marker between two restart intervals and resets the predictions.
+func (d *Decoder) restartMarker(s *scan) error {
+	d.pos = d.bits.pos
+	m, err := d.nextMarker()
+	if err != nil {
+		return err
+	}
+	if want := uint8(mRST0 + s.restarts&7); m != want {
+		return d.fail(ErrCorrupt, d.pos-2, "marker %#02x in place of restart marker %#02x", m, want)
+	}
+	s.restarts++
+	s.pred, s.eobRun = [4]int32{}, 0
+	d.bits.start(d.data, d.pos)
+	return nil
+}
+
+// mcu decodes one MCU, in a scan of one component one block; false where no code matches.
+func (d *Decoder) mcu(s *scan, x, y int) bool {
+	if s.n == 1 {
+		return d.block(s, 0, x, y)
+	}
+	for i, c := range s.comps[:s.n] {
+		h, v := int(c.h), int(c.v)
+		for by := range v {
+			for bx := range h {
+				if !d.block(s, i, x*h+bx, y*v+by) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// block decodes one block of the i-th component of the scan.
+func (d *Decoder) block(s *scan, i, x, y int) bool {
+	c := s.comps[i]
+	if !d.progressive {
+		return d.sequentialBlock(s, i, c.plane[64*c.stride*y+8*x:])
+	}
+	at := 64 * (c.stride*y + x)
+	blk := (*[64]int16)(c.coefs[at : at+64])
+	switch {
+	case s.ss == 0 && s.ah == 0:
+		return d.dcFirst(s, i, blk)
+	case s.ss == 0:
+		if d.bits.bit() {
+			blk[0] |= 1 << s.al
+		}
+		return true
+	case s.ah == 0:
+		return d.acFirst(s, blk)
+	}
+	return d.acRefine(s, blk)
+}
+
+// dcDifference decodes one DC difference and returns the new prediction.
+func (b *bitReader) dcDifference(t *huffman, pred int32) (int32, bool) {
+	size, ok := b.symbol(t)
+	if !ok {
+		return 0, false
+	}
+	if size > 0 {
+		pred += extend(b.receive(int(size)), int(size))
+	}
+	return pred, true
+}
+
+// sequentialBlock decodes one block, T.81 section F.2, and transforms it into out, the component's plane from the
+// block's first sample.
+func (d *Decoder) sequentialBlock(s *scan, i int, out []byte) bool {
+	b, c := &d.bits, s.comps[i]
+	pred, ok := b.dcDifference(s.dc[i], s.pred[i])
+	if !ok {
+		return false
+	}
+	s.pred[i] = pred
+
+	var blk [64]int32
+	blk[0] = int32(int16(pred)) * int32(c.quant[0])
+	ac, acc, n := s.ac[i], b.acc, b.n
+	cols := uint32(0)
+	last := 0
+	for k := 1; k < 64; k++ {
+		if n < 32 { // a code of 16 bits and a value of 15
+			b.acc, b.n = acc, n
+			b.fill()
+			acc, n = b.acc, b.n
+		}
+		if e := ac.fast[acc>>(64-lookBits)]; e != 0 {
+			acc <<= uint(e & 0xF)
+			n -= int(e & 0xF)
+			k += int(e >> 8 & 0xFF)
+			if k > 63 {
+				if e&(endOfBlock<<8) == 0 {
+					return false
+				}
+				break
+			}
+			z := zigzag[k]
+			blk[z] = e >> 16 * int32(c.quant[z])
+			cols |= columnBit[z&63]
+			last = k
+			continue
+		}
+		b.acc, b.n = acc, n
+		sym, ok := b.symbol(ac)
+		if !ok {
+			return false
+		}
+		size := int(sym & 15)
+		if size == 0 {
+			acc, n = b.acc, b.n
+			if sym != 0xF0 {
+				break
+			}
+			k += 15
+			continue
+		}
+		k += int(sym >> 4)
+		if k > 63 {
+			return false
+		}
+		v := extend(b.receive(size), size)
+		acc, n = b.acc, b.n
+		z := zigzag[k]
+		blk[z] = v * int32(c.quant[z])
+		cols |= columnBit[z&63]
+		last = k
+	}
+	b.acc, b.n = acc, n
+	if last == 0 {
+		flat(blk[0], out, 8*c.stride)
+	} else {
+		idct(&blk, cols, out, 8*c.stride)
+	}
+	return true
+}
