@@ -1,0 +1,131 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"isearle/runtime"
+	"isearle/weights/half"
+)
+
+// cacheLine is the alignment of every buffer, so that vectors do not straddle lines.
+const cacheLine = 64
+
+// alignedBytes returns n zero bytes that start on a cache line.
+func alignedBytes(n int) []byte {
+	b := make([]byte, n+cacheLine)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (cacheLine - 1))
+	return b[skip : skip+n : skip+n]
+}
+
+// as reinterprets aligned bytes as elements.
+func as[T any](b []byte) []T {
+	var t T
+	if len(b) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
+}
+
+func alignedFloats(n int) []float32 { return as[float32](alignedBytes(4 * n)) }
+
+// buffer is host memory.
+type buffer struct {
+	dt  runtime.DType
+	n   int
+	mem []byte
+}
+
+func newBuffer(dt runtime.DType, n int) *buffer {
+	return &buffer{dt: dt, n: n, mem: alignedBytes(n * dt.Size())}
+}
+
+func (b *buffer) DType() runtime.DType { return b.dt }
+func (b *buffer) Len() int             { return b.n }
+func (b *buffer) Close() error         { b.mem, b.n = nil, 0; return nil }
+
+func (b *buffer) check(op string, off, n int, dts ...runtime.DType) error {
+	if off < 0 || n < 0 || off > b.n-n {
+		return fmt.Errorf("cpu: %s: elements %d to %d of a buffer of %d", op, off, off+n, b.n)
+	}
+	for _, dt := range dts {
+		if dt == b.dt {
+			return nil
+		}
+	}
+	return fmt.Errorf("cpu: %s: buffer is %s", op, b.dt)
+}
+
+func (b *buffer) WriteF32(off int, src []float32) error {
+	if err := b.check("write f32", off, len(src), runtime.F32, runtime.F16, runtime.BF16); err != nil {
+		return err
+	}
+	switch b.dt {
+	case runtime.F32:
+		copy(as[float32](b.mem)[off:], src)
+	case runtime.F16:
+		for i, v := range src {
+			as[uint16](b.mem)[off+i] = half.F32ToF16(v)
+		}
+	case runtime.BF16:
+		for i, v := range src {
+			as[uint16](b.mem)[off+i] = half.F32ToBF16(v)
+		}
+	}
+	return nil
+}
+
+func (b *buffer) ReadF32(off int, dst []float32) error {
+	if err := b.check("read f32", off, len(dst), runtime.F32, runtime.F16, runtime.BF16); err != nil {
+		return err
+	}
+	toF32(dst, b.dt, b.mem[off*b.dt.Size():])
+	return nil
+}
+
+// toF32 converts the first len(dst) elements of src, which need not be aligned: files map as they are.
+func toF32(dst []float32, dt runtime.DType, src []byte) {
+	src = src[:len(dst)*dt.Size()]
+	switch {
+	case uintptr(unsafe.Pointer(unsafe.SliceData(src)))%uintptr(dt.Size()) != 0:
+		toF32(dst, dt, append([]byte(nil), src...))
+	case dt == runtime.F32:
+		copy(dst, as[float32](src))
+	case dt == runtime.F16:
+		for i, v := range as[uint16](src) {
+			dst[i] = half.F16ToF32(v)
+		}
+	case dt == runtime.BF16:
+		for i, v := range as[uint16](src) {
+			dst[i] = half.BF16ToF32(v)
+		}
+	}
+}
+
+func (b *buffer) WriteI32(off int, src []int32) error {
+	if err := b.check("write i32", off, len(src), runtime.I32); err != nil {
+		return err
+	}
+	copy(as[int32](b.mem)[off:], src)
+	return nil
+}
+
+func (b *buffer) ReadI32(off int, dst []int32) error {
+	if err := b.check("read i32", off, len(dst), runtime.I32); err != nil {
+		return err
+	}
+	copy(dst, as[int32](b.mem)[off:])
+	return nil
+}
+
+func (b *buffer) WriteRaw(off int, src []byte) error {
+	size := b.dt.Size()
+	if len(src)%size != 0 {
+		return fmt.Errorf("cpu: write raw: %d bytes are not whole elements of %s", len(src), b.dt)
+	}
+	if err := b.check("write raw", off, len(src)/size, b.dt); err != nil {
+		return err
+	}
+	copy(b.mem[off*size:], src)
+	return nil
+}

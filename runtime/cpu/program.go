@@ -1,0 +1,199 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+
+	"isearle/runtime"
+)
+
+// phase is a set of independent tasks; the phases of a Program run one after the other.
+type phase struct {
+	tasks func() int // from the live counts
+	run   func(w *worker, task int)
+}
+
+// program implements runtime.Program.
+type program struct {
+	dev     *Device
+	name    string
+	buffers []*buffer // by slot - 1
+	owned   []*buffer
+	phases  []phase
+}
+
+// matrix is a view resolved to f32 memory.
+type matrix struct {
+	data       []float32
+	rows, cols int
+	stride     int
+}
+
+func (m matrix) absent() bool { return m.data == nil }
+
+// row is row i.
+func (m matrix) row(i int) []float32 { return m.data[i*m.stride : i*m.stride+m.cols] }
+
+// from is the memory from element (i, j) on.
+func (m matrix) from(i, j int) []float32 { return m.data[i*m.stride+j:] }
+
+// compiler turns operations into phases.
+type compiler struct {
+	dev  *Device
+	plan *runtime.Plan
+	prog *program
+	err  error
+
+	scratch    []float32
+	used, need int
+}
+
+// Compile implements runtime.Device.
+func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	prog := &program{dev: d, name: p.Name()}
+	offsets, size := p.Arena(cacheLine)
+	arena := alignedBytes(size)
+	for i, s := range p.Slots() {
+		var b *buffer
+		switch s.Kind {
+		case runtime.Bound:
+			var ok bool
+			if b, ok = s.Bound.(*buffer); !ok {
+				return nil, fmt.Errorf("cpu: compile %q: buffer %q is of another device: %w", p.Name(), s.Name, runtime.ErrPlan)
+			}
+		case runtime.Temporary:
+			b = &buffer{dt: s.DType, n: s.Len}
+			if offsets[i] >= 0 {
+				b.mem = arena[offsets[i] : offsets[i]+s.Len*s.DType.Size()]
+			}
+		default:
+			b = newBuffer(s.DType, s.Len)
+			prog.owned = append(prog.owned, b)
+		}
+		prog.buffers = append(prog.buffers, b)
+	}
+	c := &compiler{dev: d, plan: p, prog: prog}
+	// The first pass finds out how much scratch the hungriest operation takes; the second hands it out.
+	for range 2 {
+		prog.phases, c.scratch = nil, alignedFloats(c.need)
+		for i, op := range p.Ops() {
+			c.used = 0
+			if c.op(op); c.err != nil {
+				return nil, fmt.Errorf("cpu: compile %q: operation %d, %s: %w", p.Name(), i, op.Name(), c.err)
+			}
+		}
+	}
+	return prog, nil
+}
+
+// floats returns scratch memory for one operation's own use within a run; all operations share it.
+func (c *compiler) floats(n int) []float32 {
+	n = (n + 15) &^ 15
+	lo := c.used
+	c.used += n
+	c.need = max(c.need, c.used)
+	if c.used > len(c.scratch) {
+		return make([]float32, n) // of the first pass, never touched
+	}
+	return c.scratch[lo:c.used:c.used]
+}
+
+func (c *compiler) op(op runtime.Op) {
+	switch o := op.(type) {
+	case runtime.PatchEmbed:
+		c.patchEmbed(o)
+	case runtime.TokenEmbed:
+		c.tokenEmbed(o)
+	case runtime.LayerNorm:
+		c.layerNorm(o)
+	case runtime.Linear:
+		c.linear(o)
+	case runtime.Attention:
+		c.attention(o)
+	case runtime.CopyRows:
+		c.copyRows(o)
+	case runtime.Project:
+		c.project(o)
+	default:
+		c.err = runtime.ErrUnsupported
+	}
+}
+
+// add appends a phase.
+func (c *compiler) add(tasks func() int, run func(*worker, int)) {
+	c.prog.phases = append(c.prog.phases, phase{tasks, run})
+}
+
+// f32 resolves a view of f32 memory; the zero matrix stands for an absent one.
+func (c *compiler) f32(v runtime.View) matrix {
+	if v.Absent() {
+		return matrix{}
+	}
+	b := c.prog.buffers[v.Slot-1]
+	if b.dt != runtime.F32 {
+		c.err = fmt.Errorf("%s activations: %w", b.dt, runtime.ErrUnsupported)
+		return matrix{}
+	}
+	return matrix{as[float32](b.mem)[v.Offset:], v.Rows, v.Cols, v.Stride}
+}
+
+// i32 resolves a table.
+func (c *compiler) i32(v runtime.View) []int32 {
+	if v.Absent() {
+		return nil
+	}
+	return as[int32](c.prog.buffers[v.Slot-1].mem)[v.Offset:]
+}
+
+// live resolves an extent to a function that reads it; a live count outside the capacity is cut to it.
+func (c *compiler) live(d runtime.Dim) func() int {
+	if d.Live.Absent() {
+		return func() int { return d.Cap }
+	}
+	t := c.i32(d.Live)
+	return func() int { return min(max(int(t[0]), 0), d.Cap) }
+}
+
+// weight resolves a packed weight.
+func (c *compiler) weight(w runtime.Weight) *weight {
+	p, ok := w.(*weight)
+	if !ok || p.fwd == nil {
+		c.err = fmt.Errorf("weight is closed or of another device: %w", runtime.ErrPlan)
+		return &weight{}
+	}
+	if p.fwd.nr != c.dev.k.NR {
+		c.err = fmt.Errorf("weight is packed for another instruction set: %w", runtime.ErrPlan)
+	}
+	return p
+}
+
+// blocks is the number of blocks of size that cover n.
+func blocks(n, size int) int { return (n + size - 1) / size }
+
+// Run implements runtime.Program.
+func (p *program) Run(ctx context.Context) error {
+	p.dev.mu.Lock()
+	defer p.dev.mu.Unlock()
+	for i := range p.phases {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("cpu: run %q: %w", p.name, err)
+		}
+		p.dev.pool.run(p.phases[i].tasks(), p.phases[i].run)
+	}
+	return nil
+}
+
+// Buffer implements runtime.Program.
+func (p *program) Buffer(s runtime.Slot) runtime.Buffer { return p.buffers[s-1] }
+
+// Close implements runtime.Program.
+func (p *program) Close() error {
+	for _, b := range p.owned {
+		b.Close()
+	}
+	p.phases, p.owned = nil, nil
+	return nil
+}

@@ -1,0 +1,81 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+)
+
+// Device runs Plans. Its methods are safe for concurrent use; Programs of one device run one after the other.
+type Device interface {
+	// Name is what --device takes: "cpu", "cuda:0".
+	Name() string
+	// Describe says what the device is, in a line.
+	Describe() string
+	// Alloc returns a zeroed buffer of n elements.
+	Alloc(dt DType, n int) (Buffer, error)
+	// Pack copies a frozen weight matrix into the device's own layout. The source may be dropped afterwards.
+	Pack(m Matrix, o PackOptions) (Weight, error)
+	// Compile makes a Plan runnable. It returns the Plan's recording error, if there is one.
+	Compile(p *Plan) (Program, error)
+	// NewSearch returns an exact cosine search for queries of a dimension.
+	NewSearch(dim int) (Search, error)
+	// Close releases the device. Buffers, weights and programs of it must be closed before.
+	Close() error
+}
+
+// Buffer is device memory that a host may write and read. Writes happen before, and reads after, every run that is
+// requested between them. Offsets and lengths are in elements; an access outside the buffer, or of the wrong dtype, is
+// an error.
+type Buffer interface {
+	DType() DType
+	Len() int
+	// WriteF32 and ReadF32 convert to and from the buffer's floating-point type.
+	WriteF32(off int, src []float32) error
+	ReadF32(off int, dst []float32) error
+	WriteI32(off int, src []int32) error
+	ReadI32(off int, dst []int32) error
+	// WriteRaw copies whole elements as little-endian bytes.
+	WriteRaw(off int, src []byte) error
+	Close() error
+}
+
+// Matrix is a row-major host matrix to be packed: Data holds Rows x Cols little-endian elements of DType F32, F16 or BF16.
+type Matrix struct {
+	DType      DType
+	Rows, Cols int
+	Data       []byte
+}
+
+// PackOptions says how a weight will be used.
+type PackOptions struct {
+	// DType the products are made in: F32 (0 means F32), BF16, F16 or I8. A device refuses what it lacks.
+	DType DType
+	// Grad packs the transposed matrix too, for products with it in a backward pass.
+	Grad bool
+}
+
+// Weight is a frozen [out, in] matrix in a device's own layout.
+type Weight interface {
+	Shape() (out, in int)
+	DType() DType
+	Close() error
+}
+
+// Program is a compiled Plan with its memory.
+type Program interface {
+	// Run executes the Plan once over the present content of its buffers. When ctx is done between operations it
+	// returns ctx's error and leaves the outputs undefined.
+	Run(ctx context.Context) error
+	// Buffer is the memory of a Persistent or Bound slot.
+	Buffer(s Slot) Buffer
+	Close() error
+}
+
+var (
+	// ErrUnsupported is wrapped where a device lacks an operation's variant or a dtype.
+	ErrUnsupported = errors.New("not supported by this device")
+	// ErrNoDevice is wrapped where a device that was asked for is not there.
+	ErrNoDevice = errors.New("no such device")
+	// ErrOutOfMemory is wrapped where a smaller batch might help.
+	ErrOutOfMemory = errors.New("out of device memory")
+)
