@@ -1,0 +1,129 @@
+package simd
+
+import "fmt"
+
+// checked wraps every loop of k so that wrong lengths panic before memory is touched, as an index would.
+func checked(k Kernels) *Kernels {
+	c := k
+	checkProduct(&c, k)
+	checkEpilogues(&c, k)
+	c.LayerNorm = func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32) {
+		n := len(x)
+		need(dst, n)
+		need(gamma, n)
+		need(beta, n)
+		return k.LayerNorm(dst, x, gamma, beta, eps)
+	}
+	c.LayerNormGrad = func(dx, dy, x, gamma []float32, mean, rstd float32) {
+		n := len(dx)
+		need(dy, n)
+		need(x, n)
+		need(gamma, n)
+		k.LayerNormGrad(dx, dy, x, gamma, mean, rstd)
+	}
+	c.SoftmaxGrad = func(dp, p []float32, scale float32) {
+		need(p, len(dp))
+		k.SoftmaxGrad(dp, p, scale)
+	}
+	c.Dot = func(x, y []float32) float32 {
+		need(y, len(x))
+		return k.Dot(x, y)
+	}
+	c.Axpy = func(y, x []float32, a float32) {
+		need(x, len(y))
+		k.Axpy(y, x, a)
+	}
+	return &c
+}
+
+// checkProduct wraps Gemm and the packers.
+func checkProduct(c *Kernels, k Kernels) {
+	c.Gemm = func(c []float32, ldc int, a []float32, lda, rows int, b []float32, n int, acc bool) {
+		if rows < 1 || rows > k.MR || n < 0 {
+			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and depth %d", rows, k.MR, n))
+		}
+		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > len(a)) {
+			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, len(a)))
+		}
+		need(c, (rows-1)*ldc+k.NR)
+		if n == 0 {
+			for i := 0; i < rows && !acc; i++ {
+				clear(c[i*ldc : i*ldc+k.NR])
+			}
+			return
+		}
+		need(a, (rows-1)*lda+n)
+		need(b, n*k.NR)
+		k.Gemm(c, ldc, a, lda, rows, b, n, acc)
+	}
+	c.Pack = checkedPack(k.Pack, k.NR)
+	c.PackF16 = checkedPack(k.PackF16, k.NR)
+	c.PackBF16 = checkedPack(k.PackBF16, k.NR)
+	c.PackI8 = checkedPack(k.PackI8, k.NR)
+}
+
+func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), nr int) func([]float32, []T, int, int, int) {
+	return func(dst []float32, src []T, stride, rows, k int) {
+		if rows < 0 || rows > nr || k < 0 || rows > 1 && (stride < 0 || stride > len(src)) {
+			panic(fmt.Sprintf("simd: pack of %d rows (0 to %d), depth %d, stride %d in %d", rows, nr, k, stride, len(src)))
+		}
+		if k == 0 {
+			return
+		}
+		need(dst, k*nr)
+		if rows > 0 {
+			need(src, (rows-1)*stride+k)
+		}
+		pack(dst, src, stride, rows, k)
+	}
+}
+
+// checkEpilogues wraps the epilogues and the gradients of the activations. It gives the loops a bias of length 0 or of at
+// least len(y).
+func checkEpilogues(c *Kernels, k Kernels) {
+	epilogue := func(f func(y, bias []float32)) func(y, bias []float32) {
+		return func(y, bias []float32) {
+			if bias != nil {
+				need(bias, len(y))
+			}
+			f(y, bias)
+		}
+	}
+	c.Bias = func(y, bias []float32) {
+		if bias != nil {
+			need(bias, len(y))
+			k.Bias(y, bias)
+		}
+	}
+	c.BiasResidual = func(y, bias, res []float32) {
+		need(res, len(y))
+		if bias == nil {
+			k.Bias(y, res)
+			return
+		}
+		need(bias, len(y))
+		k.BiasResidual(y, bias, res)
+	}
+	c.BiasGELU = epilogue(k.BiasGELU)
+	c.BiasGELUTanh = epilogue(k.BiasGELUTanh)
+	c.BiasQuickGELU = epilogue(k.BiasQuickGELU)
+	c.BiasReLU = epilogue(k.BiasReLU)
+
+	grad := func(f func(dst, dy, pre []float32)) func(dst, dy, pre []float32) {
+		return func(dst, dy, pre []float32) {
+			need(dy, len(dst))
+			need(pre, len(dst))
+			f(dst, dy, pre)
+		}
+	}
+	c.GELUGrad = grad(k.GELUGrad)
+	c.GELUTanhGrad = grad(k.GELUTanhGrad)
+	c.QuickGELUGrad = grad(k.QuickGELUGrad)
+}
+
+// need panics unless s has n elements.
+func need[T any](s []T, n int) {
+	if n > 0 {
+		_ = s[n-1]
+	}
+}

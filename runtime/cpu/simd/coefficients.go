@@ -1,0 +1,40 @@
+package simd
+
+// exp(x) = 2^n * (1 + r + r*r*q(r)) with n = round(x*log2e) and r = x - n*ln2. q is the minimax fit of degree 4 on
+// |r| <= ln2/2 (gen/fit: relative error of the exponential 3.1e-9).
+const (
+	log2e   = 1.44269504088896341
+	ln2High = 0.693359375 // 10 bits, so that n*ln2High is exact (Cody and Waite)
+	ln2Low  = -2.12194440054690583e-4
+	expLow  = -87.3365447505531 // ln 2^-126: below, the result is zero
+	expHigh = 89                // above, the result is +Inf
+	expQ0   = 0.49999993443072843
+	expQ1   = 0.1666652056168024
+	expQ2   = 0.04166838887135004
+	expQ3   = 0.00836872537918725
+	expQ4   = 0.0013814580956048985
+)
+
+// The upper tail of the normal distribution for a >= 0 is exp(-a*a/2) * t * m(t) with t = 1/(1+tailT*a), a form of Hastings
+// (Abramowitz and Stegun 26.2.17). m is the minimax fit of degree 7 on 0 <= a <= tailMax (gen/fit: relative error 9.4e-8).
+const (
+	tailT   = 0.305
+	tailMax = 14 // exp(-14*14/2) is zero in float32
+	tailM0  = 0.12163973267296374
+	tailM1  = 0.12246681653188991
+	tailM2  = 0.10342086941787375
+	tailM3  = 0.12102166842981385
+	tailM4  = -0.03797681120315385
+	tailM5  = 0.18571688732561065
+	tailM6  = -0.15298830548790668
+	tailM7  = 0.03669918930521252
+)
+
+const (
+	sqrt2OverPi = 0.797884560802865356 // sqrt(2/pi)
+	invSqrt2Pi  = 0.398942280401432678 // 1/sqrt(2*pi)
+	tanhCubic   = 0.044715             // of the tanh form of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415)
+	quickSlope  = 1.702                // of the sigmoid form (the same paper)
+	// Beyond these the derivatives of the tanh and sigmoid forms are 0 or 1 in float32, and below them no exponential overflows.
+	tanhSaturate, quickSaturate = 9.5, 48
+)

@@ -1,0 +1,23 @@
+// Package simd holds the innermost loops of the CPU device: the register tile of the matrix product, the packing of its
+// operand, layer norm, softmax, the activations and their gradients. There is one set of them ([Kernels]) for AVX-512, one for
+// AVX2 with FMA and a portable one; [Best] chooses at start-up. The build tag noasm leaves the portable one only.
+//
+// Results are a function of the values and the length of a vector alone: never of alignment, of neighbouring rows or of how
+// many rows are computed at once.
+//
+//   - Each output of Gemm is one chain of multiply-adds over k in increasing order.
+//   - Sums over a vector run in fixed lanes: element i belongs to lane i%64 (layer norm, Dot) or i%16 (Softmax), and lanes are
+//     added by halves: lane i to lane i+w for w = 32, 16, 8, 4, 2, 1. A tail enters the same lanes with the same polynomials,
+//     so a vector padded with elements that add zero has the bits of the unpadded one.
+//
+// The AVX-512 and AVX2 sets share lanes, polynomials and roundings and give equal bits. The portable set rounds each product
+// before it is added (no fused multiply-add), on every architecture.
+//
+// exp, and the sigmoid and erf built on it, are polynomials fitted by gen/fit; the tests state their errors.
+//
+// Arguments are slices with the semantics of a loop over the first one named: a slice that is too short panics before anything
+// is written, a longer one is used as far as needed. A destination may be the source where that is said, and must not overlap
+// it otherwise.
+package simd
+
+//go:generate sh -c "cd gen && go run ."

@@ -1,0 +1,122 @@
+package simd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+)
+
+// Kernels is the set of inner loops for one instruction set. It has no state: any number of goroutines may use it.
+type Kernels struct {
+	// Name is "avx512", "avx2" or "generic".
+	Name string
+	// MR is the largest row count of Gemm, NR the width of its panels.
+	MR, NR int
+
+	// Gemm computes a tile of a product with a packed panel: for i < rows (1 to MR) and j < NR,
+	//
+	//	c[i*ldc+j] = (acc ? c[i*ldc+j] : 0) + sum over p < k of a[i*lda+p]*b[p*NR+j]
+	//
+	// as one chain of multiply-adds in increasing p.
+	Gemm func(c []float32, ldc int, a []float32, lda, rows int, b []float32, k int, acc bool)
+
+	// Pack fills a panel, dst[p*NR+i] = src[i*stride+p] for i < rows (0 to NR) and p < k, with zeros for rows <= i < NR.
+	Pack func(dst, src []float32, stride, rows, k int)
+	// PackF16 is Pack from IEEE half precision.
+	PackF16 func(dst []float32, src []uint16, stride, rows, k int)
+	// PackBF16 is Pack from bfloat16.
+	PackBF16 func(dst []float32, src []uint16, stride, rows, k int)
+	// PackI8 is Pack from integers, without a scale.
+	PackI8 func(dst []float32, src []int8, stride, rows, k int)
+
+	// LayerNorm writes dst = (x-mean)*rstd*gamma + beta in two passes, with the biased variance and rstd = 1/sqrt(var+eps).
+	// dst may be x.
+	LayerNorm func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)
+
+	// The epilogues of a product work in place on y. bias may be nil in all of them.
+
+	// Bias computes y += bias.
+	Bias func(y, bias []float32)
+	// BiasResidual computes y = (y + bias) + res.
+	BiasResidual func(y, bias, res []float32)
+	// BiasGELU computes y = v*(1+erf(v/sqrt 2))/2 of v = y + bias.
+	BiasGELU func(y, bias []float32)
+	// BiasGELUTanh computes y = v*(1+tanh(sqrt(2/pi)*(v+0.044715*v*v*v)))/2 of v = y + bias.
+	BiasGELUTanh func(y, bias []float32)
+	// BiasQuickGELU computes y = v*sigmoid(1.702*v) of v = y + bias.
+	BiasQuickGELU func(y, bias []float32)
+	// BiasReLU computes y = max(v, 0) of v = y + bias; NaN stays NaN.
+	BiasReLU func(y, bias []float32)
+
+	// Softmax computes x[i] = exp(scale*(x[i]-max))/sum and returns the maximum of x and the sum of the exponentials, so that
+	// scale*max + log(sum) is the logarithm of the sum of exp(scale*x). scale is positive. Terms below exp(-87.33), where
+	// float32 becomes subnormal, are zero.
+	Softmax func(x []float32, scale float32) (max, sum float32)
+
+	// GELUGrad computes dst[i] = dy[i]*d/dv gelu(v) at v = pre[i]. dst may be dy. So do GELUTanhGrad and QuickGELUGrad for
+	// their activations.
+	GELUGrad, GELUTanhGrad, QuickGELUGrad func(dst, dy, pre []float32)
+	// LayerNormGrad adds to dx the gradient by x of layer norm with weight gamma, applied to dy, given the mean and rstd of x:
+	// with g = dy*gamma and h = (x-mean)*rstd, dx += rstd*(g - average(g) - h*average(g*h)).
+	LayerNormGrad func(dx, dy, x, gamma []float32, mean, rstd float32)
+	// SoftmaxGrad computes dp[i] = scale*p[i]*(dp[i] - sum over j of p[j]*dp[j]) for p, the result of Softmax.
+	SoftmaxGrad func(dp, p []float32, scale float32)
+
+	// Dot returns the sum of x[i]*y[i].
+	Dot func(x, y []float32) float32
+	// Axpy computes y += a*x.
+	Axpy func(y, x []float32, a float32)
+}
+
+// EnvCPU names the environment variable that overrides the choice of Best and of Select("").
+const EnvCPU = "ISEARLE_CPU"
+
+// ErrUnsupported is the error of Select for a set of kernels that this machine or this build cannot run.
+var ErrUnsupported = errors.New("not supported by this machine or build")
+
+// sets lists what this machine runs, the fastest first.
+var sets = sync.OnceValue(func() []*Kernels {
+	var all []*Kernels
+	for _, raw := range machineSets() {
+		all = append(all, checked(raw))
+	}
+	return append(all, checked(generic))
+})
+
+// All returns every set this machine can run, the fastest first.
+func All() []*Kernels { return append([]*Kernels(nil), sets()...) }
+
+// Best returns the set that ISEARLE_CPU names, or the fastest this machine has when that is empty or names none. A program
+// calls Select("") once to tell its user of a name that is wrong.
+func Best() *Kernels {
+	if k, err := Select(""); err == nil {
+		return k
+	}
+	return sets()[0]
+}
+
+// Select returns the set called name: avx512, avx2 or generic. The empty name is the value of ISEARLE_CPU, or the fastest set
+// when that is empty too. An unknown name is an error, and so is a set this machine or build has not (ErrUnsupported).
+func Select(name string) (*Kernels, error) {
+	from := ""
+	if name == "" {
+		name, from = os.Getenv(EnvCPU), EnvCPU+"="
+	}
+	if name == "" {
+		return sets()[0], nil
+	}
+	var have []string
+	for _, k := range sets() {
+		if k.Name == name {
+			return k, nil
+		}
+		have = append(have, k.Name)
+	}
+	switch name {
+	case "avx512", "avx2":
+		return nil, fmt.Errorf("simd: kernels %s%s: %w (there are %s)", from, name, ErrUnsupported, strings.Join(have, ", "))
+	}
+	return nil, fmt.Errorf("simd: kernels %s%q: no such set (there are %s)", from, name, strings.Join(have, ", "))
+}
