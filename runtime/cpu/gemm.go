@@ -19,9 +19,11 @@ type product struct {
 	w    *packed
 	dst  matrix
 	done epilogue
+	// aside computes tiles in scratch memory, because the epilogue reads what dst holds.
+	aside bool
 }
 
-// tile is the rows of a block: whole micro-tiles.
+// blockRows is the rows of a block: whole micro-tiles.
 func (p *product) blockRows() int {
 	return max(1, blockFloats/max(1, p.w.k)/p.k.MR) * p.k.MR
 }
@@ -43,25 +45,21 @@ func (p *product) block(w *worker, first, last, j int) {
 	panel := p.w.panel(j)
 	for t := range tiles {
 		lo, hi := first+n*t/tiles, first+n*(t+1)/tiles
-		if width == p.w.nr {
-			p.k.Gemm(p.dst.from(lo, col), p.dst.stride, p.a.from(lo, 0), p.a.stride, hi-lo, panel, p.w.k, false)
-		} else {
-			p.narrow(w, lo, hi, col, width, panel)
+		y, ld := p.dst.from(lo, col), p.dst.stride
+		aside := p.aside || width < p.w.nr
+		if aside {
+			y, ld = w.floats(p.k.MR*p.w.nr), p.w.nr
 		}
-		if p.done != nil {
-			for i := lo; i < hi; i++ {
-				p.done(p.dst.from(i, col)[:width], i, col)
+		p.k.Gemm(y, ld, p.a.from(lo, 0), p.a.stride, hi-lo, panel, p.w.k, false)
+		for i := lo; i < hi; i++ {
+			row := y[(i-lo)*ld:][:width]
+			if p.done != nil {
+				p.done(row, i, col)
+			}
+			if aside {
+				copy(p.dst.from(i, col), row)
 			}
 		}
-	}
-}
-
-// narrow computes a tile of the last panel, which is narrower than a tile, by way of scratch memory.
-func (p *product) narrow(w *worker, lo, hi, col, width int, panel []float32) {
-	tmp := w.floats(p.k.MR * p.w.nr)
-	p.k.Gemm(tmp, p.w.nr, p.a.from(lo, 0), p.a.stride, hi-lo, panel, p.w.k, false)
-	for i := lo; i < hi; i++ {
-		copy(p.dst.from(i, col)[:width], tmp[(i-lo)*p.w.nr:])
 	}
 }
 

@@ -10,7 +10,7 @@ const normRows = 16
 func (c *compiler) linear(o runtime.Linear) {
 	rows := c.live(o.Rows)
 	x := c.normed(o.X, o.Norm, o.Rows)
-	p := &product{k: c.dev.k, a: x, dst: c.f32(o.Out)}
+	p := &product{k: c.dev.k, a: x, dst: c.f32(o.Out), aside: o.Residual.Slot == o.Out.Slot}
 	if o.W != nil {
 		p.w = c.weight(o.W).fwd
 	} else {

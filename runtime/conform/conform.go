@@ -1,0 +1,199 @@
+// Package conform is the conformance table: every operation of package runtime, over odd shapes and each dtype, run on a
+// device and compared with the reference device. It is imported by the devices' tests.
+package conform
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"isearle/runtime"
+	"isearle/runtime/reference"
+)
+
+// Case is one row of the table.
+type Case struct {
+	Op    string // the operation's name
+	Name  string // what is special
+	Tol   float64
+	Cap   int // of the extent that varies: rows, sequences or images
+	Build func(b *Builder)
+}
+
+// Builder records a Case's Plan for one device. Its data depend on the operands' names only, so that two builds, also for
+// different live extents, hold equal numbers.
+type Builder struct {
+	tb   testing.TB
+	dev  runtime.Device
+	Plan *runtime.Plan
+	// N is the extent that varies.
+	N    runtime.Dim
+	live runtime.View
+
+	floats  map[runtime.Slot][]float32
+	ints    map[runtime.Slot][]int32
+	outputs []runtime.View
+}
+
+// random returns n numbers, normally distributed around zero, that depend on the name only.
+func random(name string, n int) []float32 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	rng := rand.New(rand.NewPCG(h.Sum64(), 7))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// Floats is an F32 operand.
+func (b *Builder) Floats(name string, rows, cols int) runtime.View {
+	v := b.Plan.New(name, runtime.F32, rows, cols)
+	b.floats[v.Slot] = random(name, rows*cols)
+	return v
+}
+
+// Typed is a floating-point operand of any dtype, in a buffer of its own.
+func (b *Builder) Typed(name string, dt runtime.DType, rows, cols int) runtime.View {
+	buf, err := b.dev.Alloc(dt, rows*cols)
+	if err == nil {
+		err = buf.WriteF32(0, random(name, rows*cols))
+	}
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return b.Plan.Use(name, buf, rows, cols)
+}
+
+// Ints is an I32 operand.
+func (b *Builder) Ints(name string, values ...int32) runtime.View {
+	v := b.Plan.New(name, runtime.I32, 1, len(values))
+	b.ints[v.Slot] = values
+	return v
+}
+
+// Weight is a packed random matrix, scaled so that products stay near one.
+func (b *Builder) Weight(name string, dt runtime.DType, out, in int) runtime.Weight {
+	x := random(name, out*in)
+	raw := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v/float32(math.Sqrt(float64(in)))))
+	}
+	w, err := b.dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: out, Cols: in, Data: raw}, runtime.PackOptions{DType: dt, Grad: true})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return w
+}
+
+// Norm is a layer normalisation over n elements.
+func (b *Builder) Norm(n int) runtime.Norm {
+	return runtime.Norm{Gamma: b.Floats("gamma", 1, n), Beta: b.Floats("beta", 1, n), Eps: 1e-5}
+}
+
+// Out records an output matrix, NaN before the run, whose live rows are compared: perN of them for each unit of N.
+func (b *Builder) Out(name string, perN, cols int) runtime.View {
+	v := b.Plan.New(name, runtime.F32, b.N.Cap*perN, cols)
+	b.Check(v)
+	return v
+}
+
+// Check compares a view, which starts as NaN where nothing else fills it.
+func (b *Builder) Check(v runtime.View) {
+	if _, filled := b.floats[v.Slot]; !filled {
+		nan := make([]float32, b.Plan.Info(v.Slot).Len)
+		for i := range nan {
+			nan[i] = float32(math.NaN())
+		}
+		b.floats[v.Slot] = nan
+	}
+	b.outputs = append(b.outputs, v)
+}
+
+// run builds a case on a device, runs it with a live extent, and returns its outputs' whole memory.
+func run(tb testing.TB, dev runtime.Device, c Case, live int) [][]float32 {
+	tb.Helper()
+	b := &Builder{tb: tb, dev: dev, Plan: runtime.NewPlan(c.Op + "/" + c.Name),
+		floats: map[runtime.Slot][]float32{}, ints: map[runtime.Slot][]int32{}}
+	b.N = runtime.Dim{Cap: c.Cap, Live: b.Ints("live", int32(live))}
+	c.Build(b)
+	prog, err := dev.Compile(b.Plan)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer prog.Close()
+	for s, x := range b.floats {
+		if err := prog.Buffer(s).WriteF32(0, x); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for s, x := range b.ints {
+		if err := prog.Buffer(s).WriteI32(0, x); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := prog.Run(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	var out [][]float32
+	for _, v := range b.outputs {
+		x := make([]float32, b.Plan.Info(v.Slot).Len)
+		if err := prog.Buffer(v.Slot).ReadF32(0, x); err != nil {
+			tb.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// Ops runs the table: each case against the reference at full and partial extent, then for equal bits with other thread
+// counts and with fewer live rows. open returns a device with so many threads.
+func Ops(t *testing.T, open func(threads int) runtime.Device) {
+	devs := []runtime.Device{open(1), open(2), open(3)}
+	for _, d := range devs {
+		defer d.Close()
+	}
+	for _, c := range Table() {
+		t.Run(c.Op+"/"+c.Name, func(t *testing.T) {
+			full, wantFull := run(t, devs[0], c, c.Cap), run(t, reference.Device{}, c, c.Cap)
+			for _, live := range []int{0, 1, c.Cap / 2, c.Cap} {
+				want := run(t, reference.Device{}, c, live)
+				for i, d := range devs {
+					got := run(t, d, c, live)
+					near(t, fmt.Sprintf("live %d, %d threads", live, i+1), got, want, c.Tol)
+					same(t, fmt.Sprintf("live %d, %d threads", live, i+1), got, full, want, wantFull)
+				}
+			}
+		})
+	}
+}
+
+// near compares with the reference; where that has NaN (rows that are not live, ids out of range) so must the device.
+func near(t *testing.T, what string, got, want [][]float32, tol float64) {
+	t.Helper()
+	for o := range want {
+		for i, w := range want[o] {
+			g := got[o][i]
+			if (g != g) != (w != w) || math.Abs(float64(g)-float64(w)) > tol*max(1, math.Abs(float64(w))) {
+				t.Fatalf("%s: output %d, element %d is %v, want %v", what, o, i, g, w)
+			}
+		}
+	}
+}
+
+// same compares bits with the full run, where the reference says that both runs computed the same element.
+func same(t *testing.T, what string, got, full, want, wantFull [][]float32) {
+	t.Helper()
+	for o := range got {
+		for i, g := range got[o] {
+			if want[o][i] == wantFull[o][i] && math.Float32bits(g) != math.Float32bits(full[o][i]) {
+				t.Fatalf("%s: output %d, element %d is %v, %v in the full run: the bits depend on the batch or the threads", what, o, i, g, full[o][i])
+			}
+		}
+	}
+}
