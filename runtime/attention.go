@@ -34,6 +34,13 @@ func (o Attention) operands(y func(View) bool) {
 }
 
 func (o Attention) check(c *checker) {
+	o.shapes(c)
+	c.matrix("Out", o.Out, o.Q.Rows, o.Q.Cols, F32, F16, BF16)
+	c.apart("Out", o.Out, o.Q, o.K, o.V)
+}
+
+// shapes checks the inputs, which the backward pass has too.
+func (o Attention) shapes(c *checker) {
 	width := o.Q.Cols
 	if o.Heads < 1 || width%o.Heads != 0 {
 		c.failf("%d heads for width %d", o.Heads, width)
@@ -55,6 +62,4 @@ func (o Attention) check(c *checker) {
 		c.matrix("PrefixV", o.PrefixV, o.PrefixK.Rows, width, F32, F16, BF16)
 		c.table("Prefix", o.Prefix, 2*o.Seqs.Cap)
 	}
-	c.matrix("Out", o.Out, o.Q.Rows, width, F32, F16, BF16)
-	c.apart("Out", o.Out, o.Q, o.K, o.V)
 }

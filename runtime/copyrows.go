@@ -4,13 +4,14 @@ import "iter"
 
 // CopyRows moves rows by index: Dst[DstRows[i]] = Src[SrcRows[i]] for i < Rows; an absent table is the identity. It
 // gathers the rows that are pooled, and appends keys and values to a prefix pool. A negative index skips the row. No two
-// live entries of DstRows may be equal.
+// live entries of DstRows may be equal. With Add the rows are added to what Dst holds.
 type CopyRows struct {
 	Src     View // [.., n]
 	SrcRows View // I32 [Rows], optional
 	Dst     View // [.., n], of Src's dtype
 	DstRows View // I32 [Rows], optional
 	Rows    Dim
+	Add     bool
 }
 
 func (CopyRows) Name() string             { return "copyrows" }
