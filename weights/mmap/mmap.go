@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"unsafe"
 )
 
 // File is the content of a file. The bytes are read-only and are valid until Close.
@@ -57,11 +58,21 @@ func (f *File) Name() string { return f.name }
 func (f *File) Bytes() []byte { return f.data }
 
 // Drop tells the system that the part b of Bytes is not needed for now, so that it stops counting as this process's
-// memory; it is read again from the file when used. A hint: it never fails, and does nothing for what is not mapped.
+// memory; it is read again from the file when used. A hint: it never fails, and does nothing for what is not mapped here.
 func (f *File) Drop(b []byte) {
-	if f.mapped && len(b) > 0 {
+	if f.mapped && f.contains(b) {
 		drop(b)
 	}
+}
+
+// contains says whether b is a part of Bytes.
+func (f *File) contains(b []byte) bool {
+	if len(b) == 0 || len(f.data) == 0 {
+		return false
+	}
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(f.data)))
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return at >= start && at-start+uintptr(len(b)) <= uintptr(len(f.data))
 }
 
 // Close unmaps the file. Slices of Bytes must not be used afterwards. Closing twice is harmless.
