@@ -108,18 +108,29 @@ const (
 	cbToG = -22554 // 0.34414
 )
 
-// rgb converts one pixel.
-func rgb(y, cb, cr uint8) (r, g, b uint8) {
+// rgb converts one pixel to R | G<<8 | B<<16.
+func rgb(y, cb, cr uint8) uint32 {
 	yy, u, v := int32(y)<<16+1<<15, int32(cb)-128, int32(cr)-128
-	return clamp((yy + crToR*v) >> 16), clamp((yy + cbToG*u + crToG*v) >> 16), clamp((yy + cbToB*u) >> 16)
+	return fixed8(yy+crToR*v) | fixed8(yy+cbToG*u+crToG*v)<<8 | fixed8(yy+cbToB*u)<<16
+}
+
+// fixed8 limits a sample with 16 fractional bits to 0..255 and drops the fraction.
+func fixed8(v int32) uint32 {
+	if uint32(v) >= 256<<16 {
+		return uint32(^(v >> 31)) & 255
+	}
+	return uint32(v) >> 16
 }
 
 func rgbRow(out, y, cb, cr []byte) {
+	n := len(y) - 1
 	cb, cr = cb[:len(y)], cr[:len(y)]
-	for x, v := range y {
-		o := out[3*x : 3*x+3 : 3*x+3]
-		o[0], o[1], o[2] = rgb(v, cb[x], cr[x])
+	for x, v := range y[:n] {
+		// Four bytes in one store; the next pixel overwrites the fourth.
+		binary.LittleEndian.PutUint32(out[3*x:], rgb(v, cb[x], cr[x]))
 	}
+	v := rgb(y[n], cb[n], cr[n])
+	out[3*n], out[3*n+1], out[3*n+2] = uint8(v), uint8(v>>8), uint8(v>>16)
 }
 
 // cmykRow interleaves four components. YCCK holds the complement of RGB and K as it is.
@@ -128,8 +139,8 @@ func cmykRow(out []byte, in [4][]byte, ycck bool) {
 		o := out[4*x : 4*x+4 : 4*x+4]
 		c, m, y := in[0][x], in[1][x], in[2][x]
 		if ycck {
-			c, m, y = rgb(c, m, y)
-			c, m, y = 255-c, 255-m, 255-y
+			v := ^rgb(c, m, y)
+			c, m, y = uint8(v), uint8(v>>8), uint8(v>>16)
 		}
 		o[0], o[1], o[2], o[3] = c, m, y, in[3][x]
 	}
