@@ -1,0 +1,3 @@
+module isearle/clipnet/tokenizer/gen
+
+go 1.26.0
