@@ -1,0 +1,146 @@
+package cpu
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"isearle/runtime"
+)
+
+// scanner is what one worker needs to scan rows.
+type scanner struct {
+	s    *search
+	tops []top // by query
+	// pending are rows that survive in panels of which others do not; raw holds their elements.
+	pending []uint32
+	raw     []byte
+	ids     []uint32 // the rows of the panel being scored
+	joined  []key    // of finish
+
+	panel, tile []float32 // of the current block, in the worker's scratch memory
+}
+
+func newScanner(s *search) *scanner {
+	nr := s.dev.k.NR
+	return &scanner{s: s, pending: make([]uint32, 0, nr), ids: make([]uint32, nr), raw: alignedBytes(nr * s.dim * 4)}
+}
+
+func (c *scanner) begin(nq, k int) {
+	if len(c.tops) < nq {
+		c.tops = append(c.tops, make([]top, nq-len(c.tops))...)
+	}
+	for q := range nq {
+		c.tops[q].reset(k)
+	}
+}
+
+// block scans one task's rows.
+func (c *scanner) block(w *worker, task int) {
+	s, k := c.s, c.s.dev.k
+	buf := w.floats(k.NR*s.dim + k.MR*k.NR)
+	c.panel, c.tile = buf[:k.NR*s.dim], buf[k.NR*s.dim:]
+	lo, hi := task*s.rows, min((task+1)*s.rows, s.chunk.Rows)
+	size := s.dim * s.chunk.DType.Size()
+	aligned := uintptr(unsafe.Pointer(unsafe.SliceData(s.chunk.Data)))%uintptr(s.chunk.DType.Size()) == 0
+	for r := lo; r < hi; r += k.NR {
+		n := min(k.NR, hi-r)
+		all := ^uint64(0) >> (64 - n)
+		alive := all
+		if s.chunk.Skip != nil {
+			alive &^= window(s.chunk.Skip, r)
+		}
+		if alive != 0 && s.coarse.on {
+			alive = c.survivors(r, n, alive)
+		}
+		if alive == all && aligned {
+			for i := range n {
+				c.ids[i] = uint32(r + i)
+			}
+			c.score(s.chunk.Data[r*size:], c.ids[:n])
+			continue
+		}
+		for ; alive != 0; alive &= alive - 1 {
+			c.gather(r+bits.TrailingZeros64(alive), size)
+		}
+	}
+	c.flush()
+}
+
+// window returns bits r to r+63 of a mask; beyond its end they are 0.
+func window(mask []uint64, r int) uint64 {
+	i, shift := r/64, r%64
+	v := mask[i] >> shift
+	if shift > 0 && i+1 < len(mask) {
+		v |= mask[i+1] << (64 - shift)
+	}
+	return v
+}
+
+// gather sets a row aside; a full panel of them is scored.
+func (c *scanner) gather(r, size int) {
+	copy(c.raw[len(c.pending)*size:][:size], c.s.chunk.Data[r*size:])
+	c.pending = append(c.pending, uint32(r))
+	if len(c.pending) == cap(c.pending) {
+		c.flush()
+	}
+}
+
+func (c *scanner) flush() {
+	if len(c.pending) > 0 {
+		c.score(c.raw, c.pending)
+		c.pending = c.pending[:0]
+	}
+}
+
+// score packs consecutive rows of data, which are rows ids of the chunk, and offers them to all queries.
+func (c *scanner) score(data []byte, ids []uint32) {
+	s, k, n := c.s, c.s.dev.k, len(ids)
+	switch s.chunk.DType {
+	case runtime.F32:
+		k.Pack(c.panel, as[float32](data), s.dim, n, s.dim)
+	case runtime.F16:
+		k.PackF16(c.panel, as[uint16](data), s.dim, n, s.dim)
+	case runtime.BF16:
+		k.PackBF16(c.panel, as[uint16](data), s.dim, n, s.dim)
+	}
+	tiles := blocks(s.nq, k.MR)
+	for t := range tiles {
+		lo, hi := s.nq*t/tiles, s.nq*(t+1)/tiles
+		k.Gemm(c.tile, k.NR, s.queries[lo*s.dim:], s.dim, hi-lo, c.panel, s.dim, false)
+		for q := lo; q < hi; q++ {
+			c.offer(q, c.tile[(q-lo)*k.NR:][:n], ids)
+		}
+	}
+}
+
+// offer adds the scores that reach query q's floor. NaN reaches none.
+func (c *scanner) offer(q int, scores []float32, ids []uint32) {
+	floor := c.floor(q)
+	for i, v := range scores {
+		if v >= floor {
+			if t := &c.tops[q]; t.add(newKey(v, uint32(c.s.first)+ids[i])) {
+				floor = t.floor
+				c.raise(q, floor)
+			}
+		}
+	}
+}
+
+// floor is the best score known to be reached by query q's k-th best hit.
+func (c *scanner) floor(q int) float32 {
+	t := &c.tops[q]
+	if o := c.s.floors[q].Load(); o != 0 {
+		t.floor = max(t.floor, unordered(o))
+	}
+	return t.floor
+}
+
+// raise shares a worker's floor with the others.
+func (c *scanner) raise(q int, floor float32) {
+	o := ordered(floor)
+	for have := c.s.floors[q].Load(); have < o; have = c.s.floors[q].Load() {
+		if c.s.floors[q].CompareAndSwap(have, o) {
+			return
+		}
+	}
+}
