@@ -33,8 +33,20 @@ const (
 const (
 	sqrt2OverPi = 0.797884560802865356 // sqrt(2/pi)
 	invSqrt2Pi  = 0.398942280401432678 // 1/sqrt(2*pi)
-	tanhCubic   = 0.044715             // of the tanh form of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415)
-	quickSlope  = 1.702                // of the sigmoid form (the same paper)
-	// Beyond these the derivatives of the tanh and sigmoid forms are 0 or 1 in float32, and below them no exponential overflows.
-	tanhSaturate, quickSaturate = 9.5, 48
+
+	// The tanh form of GELU is x times the sigmoid of u = tanh1*x + tanh3*x^3 (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+	tanh1      = 2 * sqrt2OverPi
+	tanh3      = 0.044715 * tanh1
+	tanhMinus1 = -tanh1
+	tanhMinus3 = -tanh3
+	tanhSlope1 = tanh1
+	tanhSlope3 = 3 * tanh3
+	// The sigmoid form is x times the sigmoid of quickSlope*x (the same paper).
+	quickSlope = 1.702
+	quickMinus = -quickSlope
+	// Beyond these the derivatives of the two are 0 or 1 in float32, and up to them no exponential overflows.
+	tanhSaturate       = 9.5
+	tanhMinusSaturate  = -tanhSaturate
+	quickSaturate      = 48
+	quickMinusSaturate = -quickSaturate
 )

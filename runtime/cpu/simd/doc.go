@@ -6,8 +6,8 @@
 // many rows are computed at once.
 //
 //   - Each output of Gemm is one chain of multiply-adds over k in increasing order.
-//   - Sums over a vector run in fixed lanes: element i belongs to lane i%64 (layer norm, Dot) or i%16 (Softmax), and lanes are
-//     added by halves: lane i to lane i+w for w = 32, 16, 8, 4, 2, 1. A tail enters the same lanes with the same polynomials,
+//   - Sums over a vector run in fixed lanes: element i belongs to lane i%64 (LayerNorm, Dot, SoftmaxGrad) or i%16 (Softmax,
+//     LayerNormGrad), and lanes are added by halves: lane i to lane i+w for w = 32, 16, 8, 4, 2, 1. A tail enters the same lanes with the same polynomials,
 //     so a vector padded with elements that add zero has the bits of the unpadded one.
 //
 // The AVX-512 and AVX2 sets share lanes, polynomials and roundings and give equal bits. The portable set rounds each product

@@ -62,27 +62,30 @@ func geluSlope(x float32) float32 {
 
 // geluTanh is x times the sigmoid of twice the tanh's argument.
 func geluTanh(x float32) float32 {
-	u := float32(float32(x*x)*(2*sqrt2OverPi*tanhCubic)) + 2*sqrt2OverPi
-	return x / (1 + expf(float32(-u*x)))
+	u := float32(float32(x*x)*tanhMinus3) + tanhMinus1
+	return x / (1 + expf(float32(u*x)))
 }
 
 func geluTanhSlope(x float32) float32 {
-	x = min(max(x, -tanhSaturate), tanhSaturate)
+	x = min(max(x, tanhMinusSaturate), tanhSaturate)
 	xx := float32(x * x)
-	u := float32(xx*(2*sqrt2OverPi*tanhCubic)) + 2*sqrt2OverPi
-	du := float32(xx*(6*sqrt2OverPi*tanhCubic)) + 2*sqrt2OverPi
-	e := expf(float32(-u * x))
-	s := 1 / (1 + e)
-	return s + float32(float32(float32(x*du)*s)*float32(e*s)) // e*s is 1-s without cancellation
+	u := float32(xx*tanhMinus3) + tanhMinus1
+	du := float32(xx*tanhSlope3) + tanhSlope1
+	return sigmoidSlope(float32(du*x), float32(u*x))
 }
 
-func quickGELU(x float32) float32 { return x / (1 + expf(-quickSlope*x)) }
+func quickGELU(x float32) float32 { return x / (1 + expf(float32(x*quickMinus))) }
 
 func quickGELUSlope(x float32) float32 {
-	x = min(max(x, -quickSaturate), quickSaturate)
-	e := expf(-quickSlope * x)
+	x = min(max(x, quickMinusSaturate), quickSaturate)
+	return sigmoidSlope(float32(x*quickSlope), float32(x*quickMinus))
+}
+
+// sigmoidSlope returns s + du*s*(1-s) for s = 1/(1+exp(minusU)).
+func sigmoidSlope(du, minusU float32) float32 {
+	e := expf(minusU)
 	s := 1 / (1 + e)
-	return s + float32(float32(float32(x*quickSlope)*s)*float32(e*s))
+	return s + float32(float32(du*s)*float32(e*s)) // e*s is 1-s without cancellation
 }
 
 func relu(x float32) float32 {

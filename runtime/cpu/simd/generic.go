@@ -33,7 +33,7 @@ var generic = Kernels{
 	Axpy:          axpyGeneric,
 }
 
-// lanes are the partial sums of a vector: element i belongs to lane i%64.
+// lanes are the partial sums of a vector, 64 or the first 16 of them.
 type lanes [64]float32
 
 // sum adds the lanes by halves.
@@ -70,8 +70,8 @@ func layerNormGradGeneric(dx, dy, x, gamma []float32, mean, rstd float32) {
 	var g, gh lanes
 	for i := range dx {
 		v := float32(dy[i] * gamma[i])
-		g[i%64] += v
-		gh[i%64] += float32(v * float32((x[i]-mean)*rstd))
+		g[i%16] += v
+		gh[i%16] += float32(v * float32((x[i]-mean)*rstd))
 	}
 	n := float32(len(dx))
 	meanG, meanGH := g.sum()/n, gh.sum()/n

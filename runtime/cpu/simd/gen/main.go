@@ -1,0 +1,63 @@
+// Command gen writes the assembly of package simd and its stubs. Run it by go generate in that package.
+//
+// The loops are written once, over vectors of 16 floats (vector.go), and emitted for both instruction sets: so AVX-512 and AVX2
+// have the same lanes and the same roundings. The product (gemm.go) and the packing (pack.go) are per instruction set.
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/buildtags"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("gen: ")
+	dir := ".."
+	if len(os.Args) > 1 {
+		dir = os.Args[1]
+	}
+	values, err := coefficients("../coefficients.go")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, set := range []isa{avx512, avx2} {
+		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "vector": vectorLoops} {
+			g := &gen{Context: build.NewContext(), isa: set, values: values, data: map[string]Mem{}}
+			emit(g)
+			if err := g.write(filepath.Join(dir, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}
+}
+
+// write compiles what was emitted to path.s and its stubs to path.go.
+func (g *gen) write(path string) error {
+	g.Constraint(buildtags.Not("noasm"))
+	file, err := g.Result()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := pass.Compile.Execute(file); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	config := printer.Config{Name: "runtime/cpu/simd/gen", Pkg: "simd"}
+	for suffix, p := range map[string]printer.Printer{".s": printer.NewGoAsm(config), ".go": printer.NewStubs(config)} {
+		text, err := p.Print(file)
+		if err != nil {
+			return fmt.Errorf("%s%s: %w", path, suffix, err)
+		}
+		if err := os.WriteFile(path+suffix, text, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}

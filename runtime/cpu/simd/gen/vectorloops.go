@@ -1,0 +1,283 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// vectorLoops emits everything but the product and its packing.
+func vectorLoops(g *gen) {
+	layerNorm(g)
+	layerNormGrad(g)
+	softmax(g)
+	softmaxGrad(g)
+	dot(g)
+	axpy(g)
+	bias(g)
+	biasResidual(g)
+	for _, a := range activations {
+		activationLoop(g, a)
+		if a.slope != nil {
+			gradientLoop(g, a)
+		}
+	}
+}
+
+func layerNorm(g *gen) {
+	g.function("layerNorm", "func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)", `	mean = sum(x) / n
+	rstd = 1 / sqrt(sum((x-mean)*(x-mean))/n+eps)
+	for i := range x {
+		dst[i] = (x[i]-mean)*rstd*gamma[i] + beta[i]
+	}`)
+	x, n := g.slice("x"), g.length("x")
+	count := g.float(n)
+	sums := []vec{g.zeros(), g.zeros(), g.zeros(), g.zeros()}
+	g.blocks(n, 4, func(j int, b *block) { g.do(add, sums[j], sums[j], b.load(x)) })
+	total := g.fold(add, sums...)
+	g.VDIVSS(count, total, total)
+	g.Store(total, g.ReturnIndex(0))
+	mean := g.spread(total)
+
+	squares := []vec{g.zeros(), g.zeros(), g.zeros(), g.zeros()}
+	g.blocks(n, 4, func(j int, b *block) {
+		v := b.load(x)
+		g.do(sub, v, v, mean)
+		b.keep(v)
+		g.do(fma, squares[j], v, v)
+	})
+	r := g.fold(add, squares...)
+	g.VDIVSS(count, r, r)
+	g.VADDSS(g.paramMem("eps"), r, r)
+	g.VSQRTSS(r, r, r)
+	one := g.XMM()
+	g.VMOVSS(g.constant("one"), one)
+	g.VDIVSS(r, one, r)
+	g.Store(r, g.ReturnIndex(1))
+	rstd := g.spread(r)
+
+	dst, gamma, beta := g.slice("dst"), g.slice("gamma"), g.slice("beta")
+	g.loop(n, func(b *block) {
+		v := b.load(x)
+		g.do(sub, v, v, mean)
+		g.do(mul, v, v, rstd)
+		g.do(horner, v, b.load(gamma), b.load(beta))
+		b.store(dst, v)
+	})
+	g.end()
+}
+
+func layerNormGrad(g *gen) {
+	g.function("layerNormGrad", "func(dx, dy, x, gamma []float32, mean, rstd float32)", `	for i := range dx {
+		g += dy[i] * gamma[i]
+		gh += dy[i] * gamma[i] * (x[i] - mean) * rstd
+	}
+	for i := range dx {
+		dx[i] += rstd * (dy[i]*gamma[i] - g/n - (x[i]-mean)*rstd*gh/n)
+	}`)
+	dx, dy, x, gamma, n := g.slice("dx"), g.slice("dy"), g.slice("x"), g.slice("gamma"), g.length("dx")
+	mean, rstd := g.spread(g.scalar("mean")), g.spread(g.scalar("rstd"))
+	load := func(b *block) (v, h vec) {
+		v, h = b.load(dy), b.load(x)
+		g.do(mul, v, v, b.load(gamma))
+		g.do(sub, h, h, mean)
+		g.do(mul, h, h, rstd)
+		return v, h
+	}
+	sum, sumH := g.zeros(), g.zeros()
+	g.loop(n, func(b *block) {
+		v, h := load(b)
+		g.do(add, sum, sum, v)
+		g.do(fma, sumH, v, h)
+	})
+	count := g.float(n)
+	s, sh := g.fold(add, sum), g.fold(add, sumH)
+	g.VDIVSS(count, s, s)
+	g.VDIVSS(count, sh, sh)
+	average, averageH := g.spread(s), g.spread(sh)
+	g.loop(n, func(b *block) {
+		v, h := load(b)
+		g.do(sub, v, v, average)
+		g.do(fnma, v, h, averageH)
+		d := b.load(dx)
+		g.do(fma, d, v, rstd)
+		b.store(dx, d)
+	})
+	g.end()
+}
+
+func softmax(g *gen) {
+	g.function("softmax", "func(x []float32, scale float32) (max, sum float32)", `	max = slices.Max(x)
+	for i := range x {
+		x[i] = exp((x[i] - max) * scale)
+		sum += x[i]
+	}
+	for i := range x {
+		x[i] *= 1 / sum
+	}`)
+	x, n := g.slice("x"), g.length("x")
+	least := g.spreadConstant("minusInf")
+	top := g.vec()
+	for i := range top {
+		g.VMOVAPS(least[i], top[i])
+	}
+	g.loop(n, func(b *block) {
+		v := b.load(x)
+		b.fill(v, least)
+		g.do(largest, top, top, v)
+	})
+	m := g.fold(largest, top)
+	g.Store(m, g.ReturnIndex(0))
+	most, scale := g.spread(m), g.spread(g.scalar("scale"))
+	sum := g.zeros()
+	g.loop(n, func(b *block) {
+		v := b.load(x)
+		g.do(sub, v, v, most)
+		g.do(mul, v, v, scale)
+		g.exp(v, nil)
+		b.keep(v)
+		g.do(add, sum, sum, v)
+		b.store(x, v)
+	})
+	s := g.fold(add, sum)
+	g.Store(s, g.ReturnIndex(1))
+	one := g.XMM()
+	g.VMOVSS(g.constant("one"), one)
+	g.VDIVSS(s, one, s)
+	r := g.spread(s)
+	g.loop(n, func(b *block) {
+		v := b.load(x)
+		g.do(mul, v, v, r)
+		b.store(x, v)
+	})
+	g.end()
+}
+
+func softmaxGrad(g *gen) {
+	g.function("softmaxGrad", "func(dp, p []float32, scale float32)", `	sum := dot(dp, p)
+	for i := range dp {
+		dp[i] = scale * p[i] * (dp[i] - sum)
+	}`)
+	dp, p, n := g.slice("dp"), g.slice("p"), g.length("dp")
+	sum, scale := g.spread(g.dot(dp, p, n)), g.spread(g.scalar("scale"))
+	g.loop(n, func(b *block) {
+		v, w := b.load(dp), b.load(p)
+		g.do(mul, w, w, scale)
+		g.do(sub, v, v, sum)
+		g.do(mul, v, v, w)
+		b.store(dp, v)
+	})
+	g.end()
+}
+
+func dot(g *gen) {
+	g.function("dot", "func(x, y []float32) float32", `	for i := range x {
+		sum += x[i] * y[i]
+	}`)
+	g.Store(g.dot(g.slice("x"), g.slice("y"), g.length("x")), g.ReturnIndex(0))
+	g.end()
+}
+
+// dot returns the sum of the products of two vectors.
+func (g *gen) dot(x, y, n reg.Register) reg.VecVirtual {
+	sums := []vec{g.zeros(), g.zeros(), g.zeros(), g.zeros()}
+	g.blocks(n, 4, func(j int, b *block) { g.do(fma, sums[j], b.load(x), b.load(y)) })
+	return g.fold(add, sums...)
+}
+
+func axpy(g *gen) {
+	g.function("axpy", "func(y, x []float32, a float32)", `	for i := range y {
+		y[i] += a * x[i]
+	}`)
+	x, y, n := g.slice("x"), g.slice("y"), g.length("y")
+	a := g.spread(g.scalar("a"))
+	g.loop(n, func(b *block) {
+		v := b.load(y)
+		g.do(fma, v, b.load(x), a)
+		b.store(y, v)
+	})
+	g.end()
+}
+
+func bias(g *gen) {
+	g.function("bias", "func(y, bias []float32)", `	for i := range y {
+		y[i] += bias[i]
+	}`)
+	y, add2, n := g.slice("y"), g.slice("bias"), g.length("y")
+	g.loop(n, func(b *block) {
+		v := b.load(y)
+		g.do(add, v, v, b.load(add2))
+		b.store(y, v)
+	})
+	g.end()
+}
+
+func biasResidual(g *gen) {
+	g.function("biasResidual", "func(y, bias, res []float32)", `	for i := range y {
+		y[i] = (y[i] + bias[i]) + res[i]
+	}`)
+	y, bias, res, n := g.slice("y"), g.slice("bias"), g.slice("res"), g.length("y")
+	g.loop(n, func(b *block) {
+		v := b.load(y)
+		g.do(add, v, v, b.load(bias))
+		g.do(add, v, v, b.load(res))
+		b.store(y, v)
+	})
+	g.end()
+}
+
+func activationLoop(g *gen, a activation) {
+	g.function("bias"+a.name, "func(y, bias []float32)", fmt.Sprintf(`	for i := range y {
+		if bias != nil {
+			y[i] += bias[i]
+		}
+		y[i] = %s(y[i])
+	}`, a.name))
+	y, bias, n := g.slice("y"), g.slice("bias"), g.length("y")
+	f := a.apply(g)
+	alone, done := g.label(), g.label()
+	g.TESTQ(bias, bias)
+	g.JZ(LabelRef(alone))
+	g.loop(n, func(b *block) {
+		v := b.load(y)
+		g.do(add, v, v, b.load(bias))
+		b.store(y, f(v))
+	})
+	g.JMP(LabelRef(done))
+	g.Label(alone)
+	g.loop(n, func(b *block) { b.store(y, f(b.load(y))) })
+	g.Label(done)
+	g.end()
+}
+
+func gradientLoop(g *gen, a activation) {
+	g.function("grad"+a.name, "func(dst, dy, pre []float32)", fmt.Sprintf(`	for i := range dst {
+		dst[i] = dy[i] * slope%s(pre[i])
+	}`, a.name))
+	dst, dy, pre, n := g.slice("dst"), g.slice("dy"), g.slice("pre"), g.length("dst")
+	f := a.slope(g)
+	g.loop(n, func(b *block) {
+		v := f(b.load(pre))
+		g.do(mul, v, v, b.load(dy))
+		b.store(dst, v)
+	})
+	g.end()
+}
+
+// float converts an integer to the lowest float of a register.
+func (g *gen) float(n reg.Register) reg.VecVirtual {
+	x := g.XMM()
+	g.VXORPS(x, x, x)
+	g.VCVTSI2SSQ(n, x, x)
+	return x
+}
+
+// paramMem returns the address of a float32 parameter.
+func (g *gen) paramMem(name string) Op {
+	c, err := g.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return c.Addr
+}
