@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bufio"
+	"context"
+
+	"github.com/spf13/pflag"
+
+	"isearle/cmd/isearle/internal/console"
+)
+
+// session is what a command runs in.
+type session struct {
+	streams
+	out     *bufio.Writer // standard output
+	console *console.Console
+	common  common
+}
+
+// common are the flags that every command has.
+type common struct {
+	json, quiet, version, help bool
+}
+
+// command is a subcommand with the values of its flags.
+type command interface {
+	flags(fs *pflag.FlagSet)
+	run(ctx context.Context, s *session, args []string) error
+}
+
+// entry is a row of the table of commands. The help begins with a line that says what the command does.
+type entry struct {
+	name, help string
+	new        func() command
+}
+
+// commands is the table of commands, in the order of the help.
+func commands() []entry {
+	return []entry{
+		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
+		{"completion", completionHelp, func() command { return new(completionCommand) }},
+		{"version", versionHelp, func() command { return new(versionCommand) }},
+	}
+}
+
+func find(name string) (entry, bool) {
+	for _, e := range commands() {
+		if e.name == name {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// flagSet is the command's flags together with the common ones.
+func (e entry) flagSet(cmd command, c *common) *pflag.FlagSet {
+	fs := newFlagSet(e.name)
+	cmd.flags(fs)
+	c.flags(fs)
+	return fs
+}
+
+func newFlagSet(name string) *pflag.FlagSet {
+	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.Usage = func() {}
+	return fs
+}
+
+func (c *common) flags(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.json, "json", false, "write JSON, one object a line")
+	fs.BoolVar(&c.quiet, "quiet", false, "tell failures only: no progress, no warnings")
+	fs.BoolVar(&c.version, "version", false, "print the version and end")
+	fs.BoolVarP(&c.help, "help", "h", false, "print this help and end")
+}
