@@ -18,22 +18,14 @@ func machineSets() []Kernels {
 }
 
 var setAVX512 = Kernels{
-	Name: "avx512",
-	MR:   13,
-	NR:   32,
-	Gemm: gemmAVX512,
-	Pack: func(dst, src []float32, stride, rows, k int) {
-		packPortable(dst, 32, src, stride, rows, k, func(v float32) float32 { return v })
-	},
-	PackF16: func(dst []float32, src []uint16, stride, rows, k int) {
-		packPortable(dst, 32, src, stride, rows, k, fromF16)
-	},
-	PackBF16: func(dst []float32, src []uint16, stride, rows, k int) {
-		packPortable(dst, 32, src, stride, rows, k, fromBF16)
-	},
-	PackI8: func(dst []float32, src []int8, stride, rows, k int) {
-		packPortable(dst, 32, src, stride, rows, k, fromI8)
-	},
+	Name:          "avx512",
+	MR:            13,
+	NR:            32,
+	Gemm:          gemmAVX512,
+	Pack:          packAVX512,
+	PackF16:       packHalfAVX512,
+	PackBF16:      packBrainAVX512,
+	PackI8:        packBytesAVX512,
 	LayerNorm:     layerNormAVX512,
 	Bias:          biasAVX512,
 	BiasResidual:  biasResidualAVX512,
@@ -56,10 +48,10 @@ var setAVX2 = Kernels{
 	MR:            6,
 	NR:            16,
 	Gemm:          gemmAVX2,
-	Pack:          packGeneric,
-	PackF16:       packF16Generic,
-	PackBF16:      packBF16Generic,
-	PackI8:        packI8Generic,
+	Pack:          packAVX2,
+	PackF16:       packHalfAVX2,
+	PackBF16:      packBrainAVX2,
+	PackI8:        packBytesAVX2,
 	LayerNorm:     layerNormAVX2,
 	Bias:          biasAVX2,
 	BiasResidual:  biasResidualAVX2,

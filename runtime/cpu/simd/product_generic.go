@@ -42,7 +42,7 @@ func gemm2x4(c0, c1, a0, a1, b []float32, acc bool) {
 }
 
 func packGeneric(dst, src []float32, stride, rows, k int) {
-	packPortable(dst, genericNR, src, stride, rows, k, func(v float32) float32 { return v })
+	packPortable(dst, genericNR, src, stride, rows, k, fromF32)
 }
 
 func packF16Generic(dst []float32, src []uint16, stride, rows, k int) {
@@ -71,6 +71,8 @@ func packPortable[T any](dst []float32, nr int, src []T, stride, rows, k int, co
 		}
 	}
 }
+
+func fromF32(v float32) float32 { return v }
 
 func fromI8(v int8) float32 { return float32(v) }
 
