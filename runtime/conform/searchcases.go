@@ -28,7 +28,7 @@ func adversarial() map[string]*gallery {
 	}
 	base := random("one row", dim)
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	parallel := build(func(r int, x []float32) { copy(x, base); scale(x, 1+float64(r*7919%rows)/rows) })
+	parallel := build(func(r int, x []float32) { copy(x, base); scale(x, 1+1e-4*float64(r*7919%rows)/rows) })
 	parallel.forget()
 	return map[string]*gallery{
 		// Nothing is known of the rows but their length, and for the query in their direction the bound is attained.
