@@ -1,0 +1,161 @@
+package clipnet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"isearle/runtime"
+	"isearle/weights"
+)
+
+// imageBatches are the capacities of an image encoder's programs; a batch takes the smallest that holds it.
+var imageBatches = []int{1, 8, 32}
+
+// ImageEncoder is CLIP's vision transformer on a device. It is safe for concurrent use; calls run one after the other.
+type ImageEncoder struct {
+	dev   runtime.Device
+	cfg   weights.Config
+	tower tower
+	patch runtime.Weight
+	class runtime.Buffer
+	pos   runtime.Buffer
+	pre   norm
+	owned closers
+	mu    sync.Mutex
+	progs map[int]*imageProgram
+}
+
+// imageProgram is the compiled Plan for one capacity.
+type imageProgram struct {
+	prog                     runtime.Program
+	count, rows, pixels, out runtime.Buffer
+}
+
+// NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.
+func NewImageEncoder(dev runtime.Device, c *weights.CLIP) (*ImageEncoder, error) {
+	e := &ImageEncoder{dev: dev, cfg: c.Config, progs: map[int]*imageProgram{}}
+	v := c.Config.Vision
+	l := loader{dev: dev, ckpt: c, owned: &e.owned}
+	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, c.Config)
+	e.patch = l.weight("visual.conv1.weight", v.Width, 3*v.PatchSize*v.PatchSize)
+	e.class = l.vector("visual.class_embedding", v.Width)
+	e.pos = l.vector("visual.positional_embedding", (1+e.grid()*e.grid())*v.Width)
+	e.pre = l.norm("visual.ln_pre", v.Width)
+	e.tower.final = l.norm("visual.ln_post", v.Width)
+	e.tower.proj = l.weight("visual.proj", c.Config.EmbedDim, v.Width)
+	if l.err != nil {
+		e.Close()
+		return nil, fmt.Errorf("clipnet: load vision tower: %w", l.err)
+	}
+	return e, nil
+}
+
+// Size is D, the side of the square images that the model takes, in pixels.
+func (e *ImageEncoder) Size() int { return e.cfg.Vision.ImageSize }
+
+// Dim is the number of elements of a feature.
+func (e *ImageEncoder) Dim() int { return e.cfg.EmbedDim }
+
+// MaxBatch is the number of images of the largest program: what a caller should gather.
+func (e *ImageEncoder) MaxBatch() int { return imageBatches[len(imageBatches)-1] }
+
+func (e *ImageEncoder) grid() int { return e.cfg.Vision.ImageSize / e.cfg.Vision.PatchSize }
+
+// program compiles the Plan for a capacity, once.
+func (e *ImageEncoder) program(images int) (*imageProgram, error) {
+	if p := e.progs[images]; p != nil {
+		return p, nil
+	}
+	v, l := e.cfg.Vision, 1+e.grid()*e.grid()
+	p := runtime.NewPlan(fmt.Sprintf("image %d", images))
+	counts := p.New("counts", runtime.I32, 1, 2)
+	starts := p.New("starts", runtime.I32, 1, images+1)
+	pool := p.New("class rows", runtime.I32, 1, images)
+	ones := p.New("ones", runtime.I32, 1, images+1)
+	pixels := p.New("pixels", runtime.F32, images, 3*v.ImageSize*v.ImageSize)
+	out := p.New("features", runtime.F32, images, e.cfg.EmbedDim)
+	seqs := runtime.Dim{Cap: images, Live: counts.Element(0, 0)}
+	rows := runtime.Dim{Cap: images * l, Live: counts.Element(0, 1)}
+	x := p.Temp("x", runtime.F32, images*l, v.Width)
+	p.Add(runtime.PatchEmbed{Pixels: pixels, Size: v.ImageSize, Patch: v.PatchSize, W: e.patch,
+		Class: p.Use("class", e.class, 1, v.Width), Pos: p.Use("positions", e.pos, l, v.Width), Images: seqs, Out: x})
+	p.Add(runtime.LayerNorm{X: x, Norm: e.tower.norm(p, e.pre), Rows: rows, Out: x})
+	tr := e.tower.record(p, x, tables{seqs: seqs, rows: rows, starts: starts, maxKeys: l, pool: pool, ones: ones}, false)
+	e.tower.project(p, tr.pooled, out, seqs)
+	prog, err := e.dev.Compile(p)
+	if err != nil {
+		return nil, err
+	}
+	ip := &imageProgram{prog: prog, count: prog.Buffer(counts.Slot), pixels: prog.Buffer(pixels.Slot), out: prog.Buffer(out.Slot)}
+	for b, step := range map[runtime.Buffer]int{prog.Buffer(starts.Slot): l, prog.Buffer(pool.Slot): l, prog.Buffer(ones.Slot): 1} {
+		if err := b.WriteI32(0, multiples(b.Len(), step)); err != nil {
+			return nil, err
+		}
+	}
+	e.progs[images] = ip
+	return ip, nil
+}
+
+// multiples is 0, step, 2*step, ...
+func multiples(n, step int) []int32 {
+	x := make([]int32, n)
+	for i := range x {
+		x[i] = int32(i * step)
+	}
+	return x
+}
+
+// Encode writes the features of n images to dst [n, Dim]: raw, not normalised. Pixels are normalised f32 [n, 3, Size, Size].
+func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int) error {
+	size, dim := 3*e.Size()*e.Size(), e.Dim()
+	if len(pixels) != n*size || len(dst) != n*dim {
+		return fmt.Errorf("clipnet: encode %d images: %d pixels and room for %d values, want %d and %d", n, len(pixels), len(dst), n*size, n*dim)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for done := 0; done < n; {
+		b := min(n-done, e.MaxBatch())
+		if err := e.encode(ctx, dst[done*dim:(done+b)*dim], pixels[done*size:(done+b)*size], b); err != nil {
+			return fmt.Errorf("clipnet: encode images: %w", err)
+		}
+		done += b
+	}
+	return nil
+}
+
+func (e *ImageEncoder) encode(ctx context.Context, dst, pixels []float32, n int) error {
+	p, err := e.program(smallest(imageBatches, n))
+	if err != nil {
+		return err
+	}
+	counts := [2]int32{int32(n), int32(n * (1 + e.grid()*e.grid()))}
+	if err := p.count.WriteI32(0, counts[:]); err != nil {
+		return err
+	}
+	if err := p.pixels.WriteF32(0, pixels); err != nil {
+		return err
+	}
+	if err := p.prog.Run(ctx); err != nil {
+		return err
+	}
+	return p.out.ReadF32(0, dst)
+}
+
+// smallest is the smallest capacity that holds n, or the largest there is.
+func smallest(capacities []int, n int) int {
+	for _, c := range capacities {
+		if c >= n {
+			return c
+		}
+	}
+	return capacities[len(capacities)-1]
+}
+
+// Close releases the device memory.
+func (e *ImageEncoder) Close() error {
+	for _, p := range e.progs {
+		p.prog.Close()
+	}
+	return e.owned.Close()
+}

@@ -1,0 +1,152 @@
+package clipnet
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"isearle/runtime"
+	"isearle/weights"
+	"isearle/weights/safetensors"
+)
+
+// closers releases what was put on a device.
+type closers []io.Closer
+
+// Close closes all, and returns all errors.
+func (c closers) Close() error {
+	var errs []error
+	for _, x := range c {
+		errs = append(errs, x.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// loader puts a checkpoint's tensors on a device. The first error stops it and is kept.
+type loader struct {
+	dev   runtime.Device
+	ckpt  *weights.CLIP
+	owned *closers
+	grad  bool
+	err   error
+}
+
+// raw is a tensor of the checkpoint with n elements, as one of the runtime's floating-point types.
+func (l *loader) raw(name string, n int) (runtime.DType, []byte) {
+	if l.err != nil {
+		return 0, nil
+	}
+	t, err := l.ckpt.Tensor(name)
+	if err == nil && t.Len() != n {
+		err = fmt.Errorf("tensor %q has shape %v, want %d elements", name, t.Shape, n)
+	}
+	if err != nil {
+		l.err = err
+		return 0, nil
+	}
+	switch t.DType {
+	case safetensors.F32:
+		return runtime.F32, t.Data
+	case safetensors.F16:
+		return runtime.F16, t.Data
+	case safetensors.BF16:
+		return runtime.BF16, t.Data
+	}
+	x, err := t.Float32s(nil)
+	if err != nil {
+		l.err = err
+		return 0, nil
+	}
+	data := make([]byte, 0, 4*n)
+	for _, v := range x {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return runtime.F32, data
+}
+
+// weight packs a whole matrix [out, in].
+func (l *loader) weight(name string, out, in int) runtime.Weight {
+	return l.rows(name, out, in, 0, out)
+}
+
+// rows packs n rows of a matrix [out, in] from row first on.
+func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
+	dt, data := l.raw(name, out*in)
+	if l.err != nil {
+		return nil
+	}
+	row := in * dt.Size()
+	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{Grad: l.grad})
+	if err != nil {
+		l.err = fmt.Errorf("tensor %q: %w", name, err)
+		return nil
+	}
+	*l.owned = append(*l.owned, w)
+	return w
+}
+
+// vector puts n elements on the device as f32.
+func (l *loader) vector(name string, n int) runtime.Buffer {
+	return l.table(name, n, runtime.F32)
+}
+
+// table puts n elements on the device; dt 0 keeps the checkpoint's type.
+func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
+	have, data := l.raw(name, n)
+	if l.err != nil {
+		return nil
+	}
+	if dt == 0 {
+		dt = have
+	}
+	b, err := l.dev.Alloc(dt, n)
+	if err != nil {
+		l.err = fmt.Errorf("tensor %q: %w", name, err)
+		return nil
+	}
+	*l.owned = append(*l.owned, b)
+	if dt == have {
+		l.err = b.WriteRaw(0, data)
+		return b
+	}
+	t, err := l.ckpt.Tensor(name)
+	if err == nil {
+		var x []float32
+		if x, err = t.Float32s(nil); err == nil {
+			err = b.WriteF32(0, x)
+		}
+	}
+	l.err = err
+	return b
+}
+
+// norm reads name.weight and name.bias.
+func (l *loader) norm(name string, n int) norm {
+	return norm{l.vector(name+".weight", n), l.vector(name+".bias", n)}
+}
+
+// tower reads the blocks of a transformer.
+func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp int, cfg weights.Config) {
+	t.width, t.heads, t.mlp, t.eps = width, heads, mlp, float32(cfg.LayerNormEps)
+	t.act = runtime.GELU
+	if cfg.Activation == weights.QuickGELU {
+		t.act = runtime.QuickGELU
+	}
+	t.layers = make([]layer, layers)
+	for i := range t.layers {
+		b, name := &t.layers[i], fmt.Sprintf("%sresblocks.%d.", prefix, i)
+		b.ln1, b.ln2 = l.norm(name+"ln_1", width), l.norm(name+"ln_2", width)
+		in := name + "attn.in_proj_weight"
+		if i < layers-1 {
+			b.qkv = l.weight(in, 3*width, width)
+		} else {
+			b.q, b.kv = l.rows(in, 3*width, width, 0, width), l.rows(in, 3*width, width, width, 2*width)
+		}
+		b.qkvBias = l.vector(name+"attn.in_proj_bias", 3*width)
+		b.out, b.outB = l.weight(name+"attn.out_proj.weight", width, width), l.vector(name+"attn.out_proj.bias", width)
+		b.fc1, b.fc1B = l.weight(name+"mlp.c_fc.weight", mlp, width), l.vector(name+"mlp.c_fc.bias", mlp)
+		b.fc2, b.fc2B = l.weight(name+"mlp.c_proj.weight", width, mlp), l.vector(name+"mlp.c_proj.bias", width)
+	}
+}
