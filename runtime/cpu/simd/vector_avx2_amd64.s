@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func layerNormAVX2(dst []float32, x []float32, gamma []float32, beta []float32, eps float32) (mean float32, rstd float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·layerNormAVX2(SB), $0-112
 	MOVQ       x_base+24(FP), AX
 	MOVQ       x_len+32(FP), CX
@@ -90,7 +90,7 @@ l3:
 	VMOVSHDUP    X1, X2
 	VADDPS       X2, X1, X1
 	VDIVSS       X0, X1, X1
-	MOVSS        X1, mean+104(FP)
+	VMOVSS       X1, mean+104(FP)
 	VBROADCASTSS X1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
@@ -199,7 +199,7 @@ l6:
 	VSQRTSS      X2, X2, X2
 	VMOVSS       oneAVX2<>+0(SB), X0
 	VDIVSS       X2, X0, X2
-	MOVSS        X2, rstd+108(FP)
+	VMOVSS       X2, rstd+108(FP)
 	VBROADCASTSS X2, Y0
 	MOVQ         dst_base+0(FP), DX
 	MOVQ         gamma_base+48(FP), BX
@@ -330,17 +330,15 @@ DATA oneAVX2<>+28(SB)/4, $0x3f800000
 GLOBL oneAVX2<>(SB), RODATA|NOPTR, $32
 
 // func layerNormGradAVX2(dx []float32, dy []float32, x []float32, gamma []float32, mean float32, rstd float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·layerNormGradAVX2(SB), $0-104
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gamma_base+72(FP), BX
 	MOVQ         dx_len+8(FP), SI
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+100(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
@@ -482,7 +480,7 @@ l6:
 	RET
 
 // func softmaxAVX2(x []float32, scale float32) (max float32, sum float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·softmaxAVX2(SB), $0-40
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -525,10 +523,9 @@ l3:
 	VMAXPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        X1, max+32(FP)
+	VMOVSS       X1, max+32(FP)
 	VBROADCASTSS X1, Y0
-	MOVSS        scale+24(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+24(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	MOVQ         CX, DX
@@ -667,7 +664,7 @@ l6:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, sum+36(FP)
+	VMOVSS       X1, sum+36(FP)
 	VMOVSS       oneAVX2<>+0(SB), X0
 	VDIVSS       X1, X0, X1
 	VBROADCASTSS X1, Y0
@@ -815,7 +812,7 @@ DATA biasAVX2<>+28(SB)/4, $0x0000007f
 GLOBL biasAVX2<>(SB), RODATA|NOPTR, $32
 
 // func softmaxGradAVX2(dp []float32, p []float32, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·softmaxGradAVX2(SB), $0-52
 	MOVQ   dp_base+0(FP), AX
 	MOVQ   p_base+24(FP), CX
@@ -915,8 +912,7 @@ l3:
 	VMOVSHDUP    X0, X1
 	VADDPS       X1, X0, X0
 	VBROADCASTSS X0, Y0
-	MOVSS        scale+48(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+48(FP), Y1
 	XORQ         BX, BX
 	SUBQ         $0x10, DX
 	JLT          l5
@@ -963,7 +959,7 @@ l6:
 	RET
 
 // func dotAVX2(x []float32, y []float32) float32
-// Requires: AVX, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·dotAVX2(SB), $0-52
 	MOVQ   x_base+0(FP), AX
 	MOVQ   y_base+24(FP), CX
@@ -1061,18 +1057,17 @@ l3:
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+48(FP)
+	VMOVSS       X0, ret+48(FP)
 	VZEROUPPER
 	RET
 
 // func axpyAVX2(y []float32, x []float32, a float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·axpyAVX2(SB), $0-52
 	MOVQ         x_base+24(FP), AX
 	MOVQ         y_base+0(FP), CX
 	MOVQ         y_len+8(FP), DX
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+48(FP), Y0
 	XORQ         BX, BX
 	SUBQ         $0x10, DX
 	JLT          l2

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func layerNormAVX512(dst []float32, x []float32, gamma []float32, beta []float32, eps float32) (mean float32, rstd float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·layerNormAVX512(SB), $0-112
 	MOVQ       x_base+24(FP), AX
 	MOVQ       x_len+32(FP), CX
@@ -67,7 +67,7 @@ l3:
 	VMOVSHDUP     X1, X2
 	VADDPS        X2, X1, X1
 	VDIVSS        X0, X1, X1
-	MOVSS         X1, mean+104(FP)
+	VMOVSS        X1, mean+104(FP)
 	VBROADCASTSS  X1, Z1
 	VPXORD        Z6, Z6, Z6
 	VPXORD        Z7, Z7, Z7
@@ -141,7 +141,7 @@ l6:
 	VSQRTSS       X3, X3, X3
 	VMOVSS        oneAVX512<>+0(SB), X0
 	VDIVSS        X3, X0, X3
-	MOVSS         X3, rstd+108(FP)
+	VMOVSS        X3, rstd+108(FP)
 	VBROADCASTSS  X3, Z0
 	MOVQ          dst_base+0(FP), DX
 	MOVQ          gamma_base+48(FP), BX
@@ -184,19 +184,17 @@ DATA oneAVX512<>+0(SB)/4, $0x3f800000
 GLOBL oneAVX512<>(SB), RODATA|NOPTR, $4
 
 // func layerNormGradAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean float32, rstd float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·layerNormGradAVX512(SB), $0-104
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gamma_base+72(FP), BX
 	MOVQ         dx_len+8(FP), SI
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        rstd+100(FP), X3
-	VBROADCASTSS X3, Z3
-	VPXORD       Z1, Z1, Z1
+	VBROADCASTSS mean+96(FP), Z0
+	VBROADCASTSS rstd+100(FP), Z1
 	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
 	MOVQ         SI, DI
 	XORQ         R8, R8
 	SUBQ         $0x10, DI
@@ -208,9 +206,9 @@ l1:
 	VMOVUPS     (BX)(R8*1), Z6
 	VMULPS      Z6, Z4, Z4
 	VSUBPS      Z0, Z5, Z5
-	VMULPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z5, Z4, Z2
+	VMULPS      Z1, Z5, Z5
+	VADDPS      Z4, Z2, Z2
+	VFMADD231PS Z5, Z4, Z3
 	ADDQ        $+64, R8
 	SUBQ        $0x10, DI
 	JGE         l1
@@ -226,21 +224,13 @@ l2:
 	VMOVUPS.Z   (BX)(R8*1), K1, Z6
 	VMULPS      Z6, Z4, Z4
 	VSUBPS      Z0, Z5, Z5
-	VMULPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z5, Z4, Z2
+	VMULPS      Z1, Z5, Z5
+	VADDPS      Z4, Z2, Z2
+	VFMADD231PS Z5, Z4, Z3
 
 l3:
 	VXORPS        X4, X4, X4
 	VCVTSI2SSQ    SI, X4, X4
-	VEXTRACTF64X4 $0x01, Z1, Y5
-	VADDPS        Y5, Y1, Y1
-	VEXTRACTF128  $0x01, Y1, X5
-	VADDPS        X5, X1, X1
-	VMOVHLPS      X1, X1, X5
-	VADDPS        X5, X1, X1
-	VMOVSHDUP     X1, X5
-	VADDPS        X5, X1, X1
 	VEXTRACTF64X4 $0x01, Z2, Y5
 	VADDPS        Y5, Y2, Y2
 	VEXTRACTF128  $0x01, Y2, X5
@@ -249,10 +239,18 @@ l3:
 	VADDPS        X5, X2, X2
 	VMOVSHDUP     X2, X5
 	VADDPS        X5, X2, X2
-	VDIVSS        X4, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X5
+	VADDPS        X5, X3, X3
+	VMOVHLPS      X3, X3, X5
+	VADDPS        X5, X3, X3
+	VMOVSHDUP     X3, X5
+	VADDPS        X5, X3, X3
 	VDIVSS        X4, X2, X2
-	VBROADCASTSS  X1, Z1
+	VDIVSS        X4, X3, X3
 	VBROADCASTSS  X2, Z2
+	VBROADCASTSS  X3, Z3
 	XORQ          DI, DI
 	SUBQ          $0x10, SI
 	JLT           l5
@@ -263,11 +261,11 @@ l4:
 	VMOVUPS      (BX)(DI*1), Z6
 	VMULPS       Z6, Z4, Z4
 	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VSUBPS       Z1, Z4, Z4
-	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z1, Z5, Z5
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
 	VMOVUPS      (AX)(DI*1), Z5
-	VFMADD231PS  Z3, Z4, Z5
+	VFMADD231PS  Z1, Z4, Z5
 	VMOVUPS      Z5, (AX)(DI*1)
 	ADDQ         $+64, DI
 	SUBQ         $0x10, SI
@@ -284,11 +282,11 @@ l5:
 	VMOVUPS.Z    (BX)(DI*1), K1, Z6
 	VMULPS       Z6, Z4, Z4
 	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VSUBPS       Z1, Z4, Z4
-	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z1, Z5, Z5
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
 	VMOVUPS.Z    (AX)(DI*1), K1, Z0
-	VFMADD231PS  Z3, Z4, Z0
+	VFMADD231PS  Z1, Z4, Z0
 	VMOVUPS      Z0, K1, (AX)(DI*1)
 
 l6:
@@ -296,7 +294,7 @@ l6:
 	RET
 
 // func softmaxAVX512(x []float32, scale float32) (max float32, sum float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·softmaxAVX512(SB), $0-40
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -333,10 +331,9 @@ l3:
 	VMAXPS        X0, X1, X1
 	VMOVSHDUP     X1, X0
 	VMAXPS        X0, X1, X1
-	MOVSS         X1, max+32(FP)
+	VMOVSS        X1, max+32(FP)
 	VBROADCASTSS  X1, Z0
-	MOVSS         scale+24(FP), X1
-	VBROADCASTSS  X1, Z1
+	VBROADCASTSS  scale+24(FP), Z1
 	VPXORD        Z3, Z3, Z3
 	MOVQ          CX, DX
 	XORQ          BX, BX
@@ -401,7 +398,7 @@ l6:
 	VADDPS        X0, X1, X1
 	VMOVSHDUP     X1, X0
 	VADDPS        X0, X1, X1
-	MOVSS         X1, sum+36(FP)
+	VMOVSS        X1, sum+36(FP)
 	VMOVSS        oneAVX512<>+0(SB), X0
 	VDIVSS        X1, X0, X1
 	VBROADCASTSS  X1, Z0
@@ -462,7 +459,7 @@ DATA expQ0AVX512<>+0(SB)/4, $0x3efffffe
 GLOBL expQ0AVX512<>(SB), RODATA|NOPTR, $4
 
 // func softmaxGradAVX512(dp []float32, p []float32, scale float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·softmaxGradAVX512(SB), $0-52
 	MOVQ   dp_base+0(FP), AX
 	MOVQ   p_base+24(FP), CX
@@ -531,8 +528,7 @@ l3:
 	VMOVSHDUP     X0, X1
 	VADDPS        X1, X0, X0
 	VBROADCASTSS  X0, Z0
-	MOVSS         scale+48(FP), X1
-	VBROADCASTSS  X1, Z1
+	VBROADCASTSS  scale+48(FP), Z1
 	XORQ          BX, BX
 	SUBQ          $0x10, DX
 	JLT           l5
@@ -566,7 +562,7 @@ l6:
 	RET
 
 // func dotAVX512(x []float32, y []float32) float32
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dotAVX512(SB), $0-52
 	MOVQ   x_base+0(FP), AX
 	MOVQ   y_base+24(FP), CX
@@ -633,18 +629,17 @@ l3:
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+48(FP)
+	VMOVSS        X0, ret+48(FP)
 	VZEROUPPER
 	RET
 
 // func axpyAVX512(y []float32, x []float32, a float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·axpyAVX512(SB), $0-52
 	MOVQ         x_base+24(FP), AX
 	MOVQ         y_base+0(FP), CX
 	MOVQ         y_len+8(FP), DX
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS a+48(FP), Z0
 	XORQ         BX, BX
 	SUBQ         $0x10, DX
 	JLT          l2

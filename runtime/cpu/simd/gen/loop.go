@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -149,11 +150,19 @@ func (g *gen) tailMasks() Mem {
 func (g *gen) slice(name string) reg.Register  { return g.Load(g.Param(name).Base(), g.GP64()) }
 func (g *gen) length(name string) reg.Register { return g.Load(g.Param(name).Len(), g.GP64()) }
 
-// scalar loads a float32 parameter.
-func (g *gen) scalar(name string) reg.VecVirtual {
-	x := g.XMM()
-	g.Load(g.Param(name), x)
-	return x
+// scalar returns the address of a float32 parameter. avo's Load and Store would use MOVSS, which costs hundreds of cycles while the
+// upper halves of wide registers are in use.
+func (g *gen) scalar(name string) Mem { return g.address(g.Param(name)) }
+
+// result stores the lowest element of x as result i.
+func (g *gen) result(x reg.VecVirtual, i int) { g.VMOVSS(x, g.address(g.ReturnIndex(i))) }
+
+func (g *gen) address(c gotypes.Component) Mem {
+	b, err := c.Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
 }
 
 // end emits the return.

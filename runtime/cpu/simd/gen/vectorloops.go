@@ -37,7 +37,7 @@ func layerNorm(g *gen) {
 	g.blocks(n, 4, func(j int, b *block) { g.do(add, sums[j], sums[j], b.load(x)) })
 	total := g.fold(add, sums...)
 	g.VDIVSS(count, total, total)
-	g.Store(total, g.ReturnIndex(0))
+	g.result(total, 0)
 	mean := g.spread(total)
 
 	squares := []vec{g.zeros(), g.zeros(), g.zeros(), g.zeros()}
@@ -49,12 +49,12 @@ func layerNorm(g *gen) {
 	})
 	r := g.fold(add, squares...)
 	g.VDIVSS(count, r, r)
-	g.VADDSS(g.paramMem("eps"), r, r)
+	g.VADDSS(g.scalar("eps"), r, r)
 	g.VSQRTSS(r, r, r)
 	one := g.XMM()
 	g.VMOVSS(g.constant("one"), one)
 	g.VDIVSS(r, one, r)
-	g.Store(r, g.ReturnIndex(1))
+	g.result(r, 1)
 	rstd := g.spread(r)
 
 	dst, gamma, beta := g.slice("dst"), g.slice("gamma"), g.slice("beta")
@@ -128,7 +128,7 @@ func softmax(g *gen) {
 		g.do(largest, top, top, v)
 	})
 	m := g.fold(largest, top)
-	g.Store(m, g.ReturnIndex(0))
+	g.result(m, 0)
 	most, scale := g.spread(m), g.spread(g.scalar("scale"))
 	sum := g.zeros()
 	g.loop(n, func(b *block) {
@@ -141,7 +141,7 @@ func softmax(g *gen) {
 		b.store(x, v)
 	})
 	s := g.fold(add, sum)
-	g.Store(s, g.ReturnIndex(1))
+	g.result(s, 1)
 	one := g.XMM()
 	g.VMOVSS(g.constant("one"), one)
 	g.VDIVSS(s, one, s)
@@ -175,7 +175,7 @@ func dot(g *gen) {
 	g.function("dot", "func(x, y []float32) float32", `	for i := range x {
 		sum += x[i] * y[i]
 	}`)
-	g.Store(g.dot(g.slice("x"), g.slice("y"), g.length("x")), g.ReturnIndex(0))
+	g.result(g.dot(g.slice("x"), g.slice("y"), g.length("x")), 0)
 	g.end()
 }
 
@@ -271,13 +271,4 @@ func (g *gen) float(n reg.Register) reg.VecVirtual {
 	g.VXORPS(x, x, x)
 	g.VCVTSI2SSQ(n, x, x)
 	return x
-}
-
-// paramMem returns the address of a float32 parameter.
-func (g *gen) paramMem(name string) Op {
-	c, err := g.Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return c.Addr
 }
