@@ -41,14 +41,20 @@ l2:
 	KMOVW     SI, K1
 	VMOVUPS.Z (AX)(BX*1), K1, Z5
 	VADDPS    Z5, Z1, Z1
+	CMPQ      DX, $0x10
+	JLE       l3
 	SHRQ      $0x10, SI
 	KMOVW     SI, K1
 	VMOVUPS.Z 64(AX)(BX*1), K1, Z5
 	VADDPS    Z5, Z2, Z2
+	CMPQ      DX, $0x20
+	JLE       l3
 	SHRQ      $0x10, SI
 	KMOVW     SI, K1
 	VMOVUPS.Z 128(AX)(BX*1), K1, Z5
 	VADDPS    Z5, Z3, Z3
+	CMPQ      DX, $0x30
+	JLE       l3
 	SHRQ      $0x10, SI
 	KMOVW     SI, K1
 	VMOVUPS.Z 192(AX)(BX*1), K1, Z5
@@ -105,18 +111,24 @@ l5:
 	VSUBPS      Z1, Z2, Z2
 	VMOVAPS.Z   Z2, K1, Z2
 	VFMADD231PS Z2, Z2, Z6
+	CMPQ        DX, $0x10
+	JLE         l6
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   64(AX)(BX*1), K1, Z2
 	VSUBPS      Z1, Z2, Z2
 	VMOVAPS.Z   Z2, K1, Z2
 	VFMADD231PS Z2, Z2, Z7
+	CMPQ        DX, $0x20
+	JLE         l6
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   128(AX)(BX*1), K1, Z2
 	VSUBPS      Z1, Z2, Z2
 	VMOVAPS.Z   Z2, K1, Z2
 	VFMADD231PS Z2, Z2, Z8
+	CMPQ        DX, $0x30
+	JLE         l6
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   192(AX)(BX*1), K1, Z2
@@ -499,16 +511,22 @@ l2:
 	VMOVUPS.Z   (AX)(SI*1), K1, Z4
 	VMOVUPS.Z   (CX)(SI*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
+	CMPQ        BX, $0x10
+	JLE         l3
 	SHRQ        $0x10, DI
 	KMOVW       DI, K1
 	VMOVUPS.Z   64(AX)(SI*1), K1, Z4
 	VMOVUPS.Z   64(CX)(SI*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z1
+	CMPQ        BX, $0x20
+	JLE         l3
 	SHRQ        $0x10, DI
 	KMOVW       DI, K1
 	VMOVUPS.Z   128(AX)(SI*1), K1, Z4
 	VMOVUPS.Z   128(CX)(SI*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z2
+	CMPQ        BX, $0x30
+	JLE         l3
 	SHRQ        $0x10, DI
 	KMOVW       DI, K1
 	VMOVUPS.Z   192(AX)(SI*1), K1, Z4
@@ -601,16 +619,22 @@ l2:
 	VMOVUPS.Z   (AX)(BX*1), K1, Z4
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
+	CMPQ        DX, $0x10
+	JLE         l3
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   64(AX)(BX*1), K1, Z4
 	VMOVUPS.Z   64(CX)(BX*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z1
+	CMPQ        DX, $0x20
+	JLE         l3
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   128(AX)(BX*1), K1, Z4
 	VMOVUPS.Z   128(CX)(BX*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z2
+	CMPQ        DX, $0x30
+	JLE         l3
 	SHRQ        $0x10, SI
 	KMOVW       SI, K1
 	VMOVUPS.Z   192(AX)(BX*1), K1, Z4

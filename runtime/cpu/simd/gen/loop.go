@@ -81,8 +81,8 @@ func (g *gen) loop(n reg.Register, body func(b *block)) {
 	g.blocks(n, 1, func(_ int, b *block) { body(b) })
 }
 
-// blocks emits body for count blocks at a time, with their number, and for the tail again count times, whatever its length:
-// block j meets elements 16*j to 16*j+15 of every count*16, which is how lanes are assigned.
+// blocks emits body for count blocks at a time, with their number, and again for those of the tail: block j meets elements
+// 16*j to 16*j+15 of every count*16, which is how lanes are assigned.
 func (g *gen) blocks(n reg.Register, count int, body func(j int, b *block)) {
 	left, index := g.GP64(), g.GP64()
 	again, tail, done := g.label(), g.label(), g.label()
@@ -109,6 +109,8 @@ func (g *gen) blocks(n reg.Register, count int, body func(j int, b *block)) {
 			g.KMOVW(ones.As32(), b.k)
 			body(j, b)
 			if j+1 < count {
+				g.CMPQ(left, Imm(uint64(16*(j+1))))
+				g.JLE(LabelRef(done))
 				g.SHRQ(Imm(16), ones)
 			}
 		}
@@ -122,6 +124,10 @@ func (g *gen) blocks(n reg.Register, count int, body func(j int, b *block)) {
 				g.VMOVUPS(Mem{Base: masks, Index: left, Scale: 4, Disp: 256 + 64*j + 32*i}, r)
 			}
 			body(j, b)
+			if j+1 < count {
+				g.CMPQ(left, I8(-16*(j+1)))
+				g.JGE(LabelRef(done))
+			}
 		}
 	}
 	g.Label(done)
