@@ -258,4 +258,3 @@ func TestGoldenCrops(t *testing.T) {
 		}
 	}
 }
-

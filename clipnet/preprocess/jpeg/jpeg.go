@@ -115,11 +115,10 @@ type Decoder struct {
 	adobe     bool
 	adobeXfrm uint8
 
-	bits    bitReader
-	planes  []byte
-	coefs   []int16
-	rowBuf  []byte
-	exifBuf []byte
+	bits   bitReader
+	planes []byte
+	coefs  []int16
+	rowBuf []byte
 }
 
 // Open reads the headers of data up to the first scan and describes the image; Decode then decodes it. The data is
@@ -200,7 +199,6 @@ func (d *Decoder) reset(data []byte) {
 	}
 	d.restart = 0
 	d.jfif, d.adobe, d.adobeXfrm = false, false, 0
-	d.exifBuf = nil
 }
 
 func (d *Decoder) fail(kind error, offset int, format string, args ...any) error {

@@ -161,7 +161,7 @@ func (d *Decoder) scan(s *scan) error {
 				left--
 			}
 			if !d.mcu(s, x, y) || d.bits.overrun() {
-				return d.dataError(s, x, y)
+				return d.dataError(x, y)
 			}
 		}
 	}
@@ -170,15 +170,16 @@ func (d *Decoder) scan(s *scan) error {
 }
 
 // dataError says why an MCU could not be decoded.
-func (d *Decoder) dataError(s *scan, x, y int) error {
+func (d *Decoder) dataError(x, y int) error {
 	b := &d.bits
+	short := b.fake > 0 && b.n-b.fake < 16 // less than the longest code was left
 	switch {
-	case b.overrun() && b.pos >= len(b.data)-1:
+	case short && b.pos >= len(b.data)-1:
 		return d.fail(ErrTruncated, len(b.data), "the scan ends in MCU %d of row %d", x, y)
-	case b.overrun():
+	case short:
 		return d.fail(ErrCorrupt, b.pos, "a marker ends the scan in MCU %d of row %d", x, y)
 	}
-	return d.fail(ErrCorrupt, b.pos-(b.n-b.fake)/8, "no Huffman code matches in MCU %d of row %d", x, y)
+	return d.fail(ErrCorrupt, b.pos-(b.n-b.fake)/8, "no valid code in MCU %d of row %d", x, y)
 }
 
 // restartMarker reads the marker between two restart intervals and resets the predictions.
