@@ -277,6 +277,7 @@ func (d *Decoder) sequentialBlock(s *scan, i int, out []byte) bool {
 			k += int(e >> 8 & 0xFF)
 			if k > 63 {
 				if e&(endOfBlock<<8) == 0 {
+					b.acc, b.n = acc, n
 					return false
 				}
 				break
