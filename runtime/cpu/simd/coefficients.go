@@ -1,22 +1,24 @@
 package simd
 
+// The generator of the assembly reads the constants of this file too.
+
 // exp(x) = 2^n * (1 + r + r*r*q(r)) with n = round(x*log2e) and r = x - n*ln2. q is the minimax fit of degree 4 on
-// |r| <= ln2/2 (gen/fit: relative error of the exponential 3.1e-9).
+// |r| <= ln2/2 (gen/fit.go: relative error of the exponential 3.1e-9).
 const (
 	log2e   = 1.44269504088896341
 	ln2High = 0.693359375 // 10 bits, so that n*ln2High is exact (Cody and Waite)
 	ln2Low  = -2.12194440054690583e-4
 	expLow  = -87.3365447505531 // ln 2^-126: below, the result is zero
 	expHigh = 89                // above, the result is +Inf
-	expQ0   = 0.49999993443072843
-	expQ1   = 0.1666652056168024
-	expQ2   = 0.04166838887135004
-	expQ3   = 0.00836872537918725
-	expQ4   = 0.0013814580956048985
+	expQ0   = 0.499999934477885
+	expQ1   = 0.16666520631724924
+	expQ2   = 0.04166838804693058
+	expQ3   = 0.008368716878372595
+	expQ4   = 0.0013814598566598035
 )
 
 // The upper tail of the normal distribution for a >= 0 is exp(-a*a/2) * t * m(t) with t = 1/(1+tailT*a), a form of Hastings
-// (Abramowitz and Stegun 26.2.17). m is the minimax fit of degree 7 on 0 <= a <= tailMax (gen/fit: relative error 9.4e-8).
+// (Abramowitz and Stegun 26.2.17). m is the minimax fit of degree 7 on 0 <= a <= tailMax (gen/fit.go: relative error 9.4e-8).
 const (
 	tailT   = 0.305
 	tailMax = 14 // exp(-14*14/2) is zero in float32

@@ -13,11 +13,11 @@
 // The AVX-512 and AVX2 sets share lanes, polynomials and roundings and give equal bits. The portable set rounds each product
 // before it is added (no fused multiply-add), on every architecture.
 //
-// exp, and the sigmoid and erf built on it, are polynomials fitted by gen/fit; the tests state their errors.
+// exp, and the sigmoid and erf built on it, are minimax polynomials (coefficients.go).
 //
 // Arguments are slices with the semantics of a loop over the first one named: a slice that is too short panics before anything
 // is written, a longer one is used as far as needed. A destination may be the source where that is said, and must not overlap
-// it otherwise.
+// it otherwise. A call in assembly cannot be preempted, and so should be kept below some 100,000 elements or 10^7 multiply-adds.
 package simd
 
-//go:generate sh -c "cd gen && go run ."
+//go:generate go run -C gen .

@@ -35,28 +35,29 @@ type Kernels struct {
 	// dst may be x.
 	LayerNorm func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)
 
-	// The epilogues of a product work in place on y. bias may be nil in all of them.
+	// The epilogues of a product work in place on y. bias may be nil in all of them. Errors are bounded by the sum of the two
+	// figures stated, the second one relative to the result.
 
 	// Bias computes y += bias.
 	Bias func(y, bias []float32)
 	// BiasResidual computes y = (y + bias) + res.
 	BiasResidual func(y, bias, res []float32)
-	// BiasGELU computes y = v*(1+erf(v/sqrt 2))/2 of v = y + bias.
+	// BiasGELU computes y = v*(1+erf(v/sqrt 2))/2 of v = y + bias, to 8e-8 and 1.2e-7.
 	BiasGELU func(y, bias []float32)
-	// BiasGELUTanh computes y = v*(1+tanh(sqrt(2/pi)*(v+0.044715*v*v*v)))/2 of v = y + bias.
+	// BiasGELUTanh computes y = v*(1+tanh(sqrt(2/pi)*(v+0.044715*v*v*v)))/2 of v = y + bias, to 1.5e-7 and 1.8e-7.
 	BiasGELUTanh func(y, bias []float32)
-	// BiasQuickGELU computes y = v*sigmoid(1.702*v) of v = y + bias.
+	// BiasQuickGELU computes y = v*sigmoid(1.702*v) of v = y + bias, to 1.5e-7 and 1.8e-7.
 	BiasQuickGELU func(y, bias []float32)
 	// BiasReLU computes y = max(v, 0) of v = y + bias; NaN stays NaN.
 	BiasReLU func(y, bias []float32)
 
 	// Softmax computes x[i] = exp(scale*(x[i]-max))/sum and returns the maximum of x and the sum of the exponentials, so that
-	// scale*max + log(sum) is the logarithm of the sum of exp(scale*x). scale is positive. Terms below exp(-87.33), where
-	// float32 becomes subnormal, are zero.
+	// scale*max + log(sum) is the logarithm of the sum of exp(scale*x). scale is positive. Exponentials are good to 1.2 units
+	// in the last place; below exp(-87.33), where float32 becomes subnormal, they are zero.
 	Softmax func(x []float32, scale float32) (max, sum float32)
 
 	// GELUGrad computes dst[i] = dy[i]*d/dv gelu(v) at v = pre[i]. dst may be dy. So do GELUTanhGrad and QuickGELUGrad for
-	// their activations.
+	// their activations. The derivatives are good to 4e-7.
 	GELUGrad, GELUTanhGrad, QuickGELUGrad func(dst, dy, pre []float32)
 	// LayerNormGrad adds to dx the gradient by x of layer norm with weight gamma, applied to dy, given the mean and rstd of x:
 	// with g = dy*gamma and h = (x-mean)*rstd, dx += rstd*(g - average(g) - h*average(g*h)).

@@ -90,6 +90,31 @@ func softmax64(x []float32, scale float32) (y []float64, largest float32, sum fl
 	return y, largest, sum
 }
 
+// TestExp checks the exponentials of Softmax, of exact arguments, to 1.2 units in the last place and half a one of the division.
+func TestExp(t *testing.T) {
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		x := make([]float32, 88*512)
+		for i := range x {
+			x[i] = -float32(i) / 512 // to -88, the largest first: 0
+		}
+		y := clone(x)
+		_, sum := k.Softmax(y, 1)
+		r := float64(1 / sum)
+		for i, v := range x {
+			want := math.Exp(float64(v)) * r
+			if v < expLow {
+				want = 0
+			}
+			if want > 0x1p-126 && math.Abs(float64(y[i])-want) > 1.75*ulp(want) || want == 0 && y[i] != 0 {
+				t.Fatalf("exp(%g)/sum is %g, should be %g (%.2f units off)", v, y[i], want, math.Abs(float64(y[i])-want)/ulp(want))
+			}
+		}
+	})
+}
+
+// ulp is the distance of float32 values around v.
+func ulp(v float64) float64 { return math.Ldexp(1, math.Ilogb(v)-23) }
+
 // TestSoftmaxPadded checks that a tail of -Inf changes no bit of what is before it.
 func TestSoftmaxPadded(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
@@ -162,6 +187,29 @@ func TestDotAxpy(t *testing.T) {
 	})
 }
 
+// TestLanes checks the lanes and their order with sums of exact terms, which every set gives to the bit.
+func TestLanes(t *testing.T) {
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		for _, n := range lengths[1:] {
+			x, ones := random(1, n, 1), make([]float32, n)
+			for i := range ones {
+				ones[i] = 1
+			}
+			var lane [64]float32
+			for i, v := range x {
+				lane[i%64] += v
+			}
+			for w := 32; w > 0; w /= 2 {
+				for i := range w {
+					lane[i] += lane[i+w]
+				}
+			}
+			mean, _ := k.LayerNorm(clone(x), x, ones, ones, 1)
+			equalBits(t, fmt.Sprintf("n %d: sum, mean", n), []float32{k.Dot(x, ones), mean}, []float32{lane[0], lane[0] / float32(n)})
+		}
+	})
+}
+
 // TestAlignment checks that where a vector begins changes no bit of any result.
 func TestAlignment(t *testing.T) {
 	const n = 333
@@ -204,9 +252,13 @@ func TestSetsAgree(t *testing.T) {
 	for _, n := range lengths[1:] {
 		var want []float32
 		for _, k := range asm {
+			tile := make([]float32, k.NR)
+			panel := make([]float32, n*k.NR)
+			k.Pack(panel, random(6, n*16, 1), n, 16, n)
+			k.Gemm(tile, k.NR, random(7, n, 1), n, 1, panel, n, false)
 			a, b, c, d := random(1, n, 2), random(2, n, 2), random(3, n, 2), random(4, n, 20)
 			mean, rstd := k.LayerNorm(a, a, b, c, 1e-5)
-			got := []float32{mean, rstd, k.Dot(a, b)}
+			got := append(tile[:16], mean, rstd, k.Dot(a, b))
 			k.LayerNormGrad(c, b, a, d, mean, rstd)
 			k.GELUGrad(b, b, d)
 			k.GELUTanhGrad(a, a, d)

@@ -20,23 +20,27 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("gen: ")
-	dir := ".."
-	if len(os.Args) > 1 {
-		dir = os.Args[1]
-	}
-	values, err := coefficients("../coefficients.go")
-	if err != nil {
+	if err := generate("..", ".."); err != nil {
 		log.Fatal(err)
+	}
+}
+
+// generate writes to out the files of the package whose constants are in dir.
+func generate(dir, out string) error {
+	values, err := coefficients(filepath.Join(dir, "coefficients.go"))
+	if err != nil {
+		return err
 	}
 	for _, set := range []isa{avx512, avx2} {
 		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "vector": vectorLoops} {
 			g := &gen{Context: build.NewContext(), isa: set, values: values, data: map[string]Mem{}}
 			emit(g)
-			if err := g.write(filepath.Join(dir, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {
-				log.Fatal(err)
+			if err := g.write(filepath.Join(out, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // write compiles what was emitted to path.s and its stubs to path.go.

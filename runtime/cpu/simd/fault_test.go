@@ -1,0 +1,100 @@
+//go:build unix
+
+package simd
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// fence holds pages between which an access faults.
+type fence struct {
+	memory []byte
+	page   int
+}
+
+// newFence maps size bytes, rounded up to pages, with a page of no access on either side.
+func newFence(t *testing.T, size int) *fence {
+	t.Helper()
+	page := os.Getpagesize()
+	n := (size + page - 1) / page * page
+	memory, err := syscall.Mmap(-1, 0, n+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(memory) })
+	for _, side := range [][]byte{memory[:page], memory[n+page:]} {
+		if err := syscall.Mprotect(side, syscall.PROT_NONE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &fence{memory, page}
+}
+
+// fenced copies v to the end of the pages, or to their beginning.
+func fenced[T any](f *fence, v []T, last bool) []T {
+	inside := f.memory[f.page : len(f.memory)-f.page]
+	size := len(v) * int(unsafe.Sizeof(*new(T)))
+	if last {
+		inside = inside[len(inside)-size:]
+	}
+	if len(v) == 0 {
+		return nil
+	}
+	out := unsafe.Slice((*T)(unsafe.Pointer(&inside[0])), len(v))
+	copy(out, v)
+	return out
+}
+
+// TestNoAccessOutside runs every loop on vectors that lie against pages of no access: a read or write outside would fault.
+func TestNoAccessOutside(t *testing.T) {
+	var f [4]*fence
+	for i := range f {
+		f[i] = newFence(t, 4*64*300)
+	}
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		for _, n := range lengths {
+			if n > 300 {
+				continue
+			}
+			for _, last := range []bool{false, true} {
+				vector := func(i int) []float32 { return fenced(f[i], random(uint64(i), n, 1), last) }
+				a, b, c, d := vector(0), vector(1), vector(2), vector(3)
+				k.LayerNorm(a, b, c, d, 1e-5)
+				k.LayerNormGrad(a, b, c, d, 0, 1)
+				k.Softmax(a, 1)
+				k.SoftmaxGrad(b, a, 1)
+				k.Dot(c, d)
+				k.Axpy(c, d, 2)
+				k.Bias(a, b)
+				k.BiasResidual(a, b, c)
+				for _, act := range activations {
+					act.apply(k)(a, b)
+					act.apply(k)(a, nil)
+					if act.grad != nil {
+						act.grad(k)(d, c, b)
+					}
+				}
+				for rows := 1; rows <= k.MR && n > 0; rows++ {
+					x := fenced(f[0], random(1, rows*n, 1), last)
+					y := fenced(f[1], random(2, rows*k.NR, 1), last)
+					w := fenced(f[2], random(3, n*k.NR, 1), last)
+					k.Gemm(y, k.NR, x, n, rows, w, n, false)
+				}
+				testPackFenced(k, f, n, last)
+			}
+		}
+	})
+}
+
+func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {
+	for rows := 1; rows <= k.NR; rows++ {
+		w := fenced(f[0], make([]float32, n*k.NR), last)
+		k.Pack(w, fenced(f[1], make([]float32, rows*n), last), n, rows, n)
+		k.PackF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
+		k.PackBF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
+		k.PackI8(w, fenced(f[1], make([]int8, rows*n), last), n, rows, n)
+	}
+}
