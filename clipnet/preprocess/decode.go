@@ -3,6 +3,7 @@ package preprocess
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"strings"
 
@@ -19,6 +20,7 @@ type decoder struct {
 	orientation int // EXIF's, 0 where there is none or it is not wanted
 
 	jpeg  jpeg.Decoder
+	zlib  io.Reader
 	pix   []byte // of the image decoded last
 	plain []byte // a format's decompressed rows
 }

@@ -225,11 +225,10 @@ func (d *decoder) pngPixels(p *pngFile, m *Image) error {
 	for i, b := range p.data {
 		readers[i] = bytes.NewReader(b)
 	}
-	z, err := zlib.NewReader(io.MultiReader(readers...))
+	z, err := d.inflate(io.MultiReader(readers...))
 	if err != nil {
 		return d.inflateError(err, p.offset, 0)
 	}
-	defer z.Close()
 	row := 0
 	for _, q := range p.passes() {
 		w, h := q.size(p)
@@ -256,6 +255,18 @@ func (d *decoder) pngPixels(p *pngFile, m *Image) error {
 		return d.fail(ErrCorrupt, p.offset, "wrong checksum of the compressed pixels")
 	}
 	return nil
+}
+
+// inflate returns a reader of zlib data, the same one each time: it holds its window and tables.
+func (d *decoder) inflate(r io.Reader) (io.Reader, error) {
+	if reset, ok := d.zlib.(zlib.Resetter); ok {
+		return d.zlib, reset.Reset(r, nil)
+	}
+	z, err := zlib.NewReader(r)
+	if err == nil {
+		d.zlib = z
+	}
+	return z, err
 }
 
 // inflateError explains a failure to inflate the given row of pixels.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/bits"
 
-	"github.com/klauspost/compress/zlib"
 	"golang.org/x/image/ccitt"
 	"golang.org/x/image/tiff/lzw"
 )
@@ -99,11 +98,10 @@ func (d *decoder) tiffDecompress(t *tiffFile, out, in []byte, rows int) error {
 		_, err := io.ReadFull(z, out)
 		return err
 	case tiffDeflate, tiffOldDeflate:
-		z, err := zlib.NewReader(bytes.NewReader(in))
+		z, err := d.inflate(bytes.NewReader(in))
 		if err != nil {
 			return err
 		}
-		defer z.Close()
 		_, err = io.ReadFull(z, out)
 		return err
 	case tiffCCITTGroup, tiffCCITTFax4:
