@@ -13,6 +13,8 @@ type scratch struct {
 	runes                    []ranked
 	symbols                  []int32
 	queue                    mergeQueue
+	pair                     norm.Iter
+	pairText                 [2 * utf8.UTFMax]byte
 }
 
 // ranked is a character with its canonical combining class.
@@ -75,13 +77,13 @@ func appendValid(dst []byte, text string) []byte {
 // It takes the characters' properties from x/text, but not the algorithm: norm.Form keeps text stream-safe, breaking
 // runs of more than 30 marks, and knows marks that the references' older normalisers leave alone.
 func (s *scratch) nfc(text []byte, rules Rules) []byte {
-	if norm.NFC.IsNormal(text) {
+	if norm.NFC.QuickSpan(text) == len(text) {
 		return text
 	}
 	s.runes = appendDecomposed(s.runes[:0], text, rules)
 	reorder(s.runes)
 	out := text[:0]
-	for _, c := range compose(s.runes, rules) {
+	for _, c := range s.compose(s.runes, rules) {
 		out = utf8.AppendRune(out, c.r)
 	}
 	return out
@@ -124,13 +126,13 @@ func reorder(text []ranked) {
 }
 
 // compose composes text in place (Unicode 3.11, D117).
-func compose(text []ranked, rules Rules) []ranked {
+func (s *scratch) compose(text []ranked, rules Rules) []ranked {
 	out := text[:0]
 	starter := -1
 	for _, c := range text {
 		// c is blocked when something of its own or a higher class, or a starter, stands between.
 		if starter >= 0 && (len(out)-1 == starter || out[len(out)-1].ccc < c.ccc) {
-			if r, ok := composite(out[starter].r, c.r, rules); ok {
+			if r, ok := s.composite(out[starter].r, c.r, rules); ok {
 				out[starter].r = r
 				continue
 			}
@@ -144,17 +146,18 @@ func compose(text []ranked, rules Rules) []ranked {
 }
 
 // composite returns the primary composite of a and b.
-func composite(a, b rune, rules Rules) (rune, bool) {
-	var in, out [2 * utf8.UTFMax]byte
+func (s *scratch) composite(a, b rune, rules Rules) (rune, bool) {
 	if b < utf8.RuneSelf || classOf(b).inert(rules) {
 		return 0, false
 	}
-	n := utf8.EncodeRune(in[:], a)
-	end := n + utf8.EncodeRune(in[n:], b)
-	if norm.NFC.Properties(in[n:end]).BoundaryBefore() {
+	in := utf8.AppendRune(s.pairText[:0], a)
+	n := len(in)
+	in = utf8.AppendRune(in, b)
+	if norm.NFC.Properties(in[n:]).BoundaryBefore() {
 		return 0, false // b combines with nothing before it
 	}
-	c := norm.NFC.Append(out[:0], in[:end]...)
+	s.pair.Init(norm.NFC, in)
+	c := s.pair.Next()
 	r, n := utf8.DecodeRune(c)
-	return r, n == len(c) && !classOf(r).inert(rules)
+	return r, n == len(c) && s.pair.Done() && !classOf(r).inert(rules)
 }

@@ -110,10 +110,7 @@ func appendReplaced(dst, text []byte) []byte {
 		case r == 0x3000:
 			dst = append(dst, ' ')
 		case 0xFF01 <= r && r < 0xFFF0:
-			var wide [16]byte // U+FFE3 becomes the longest, three bytes
-			for _, r := range string(norm.NFKC.Append(wide[:0], text[i-n:i]...)) {
-				dst = appendStraight(dst, r)
-			}
+			dst = appendUsualWidth(dst, text[i-n:i])
 		case r == 0x2028 || r == 0x2029:
 			dst = append(dst, '\n')
 		default:
@@ -123,6 +120,19 @@ func appendReplaced(dst, text []byte) []byte {
 				dst = appendStraight(dst, r)
 			}
 		}
+	}
+	return dst
+}
+
+// appendUsualWidth appends the compatibility form of a half or full width character.
+func appendUsualWidth(dst, char []byte) []byte {
+	form := norm.NFKD.Properties(char).Decomposition() // none of them composes again
+	if form == nil {
+		form = char
+	}
+	for len(form) > 0 {
+		r, n := utf8.DecodeRune(form)
+		dst, form = appendStraight(dst, r), form[n:]
 	}
 	return dst
 }
