@@ -6,6 +6,8 @@ import (
 	"sync"
 )
 
+//go:generate go -C gen run .
+
 // clipMerges are CLIP's 48,894 merges as pairs of ids, two little-endian uint16 each; gen made them of the list that
 // OpenAI published with CLIP under the MIT licence (LICENSE-CLIP).
 //
