@@ -62,6 +62,10 @@ install: build
 	install -D bin/isearle $(DESTDIR)$(PREFIX)/bin/isearle
 	for c in $(COMMANDS); do ln -sf isearle $(DESTDIR)$(PREFIX)/bin/isearle-$$c; done
 
+# The assembly of the CPU device, from its generator.
+kernels:
+	$(GO) generate ./runtime/cpu/simd
+
 generate:
 	$(GO) generate ./...
 

@@ -37,10 +37,10 @@ type Network struct {
 func (n *Network) In() int  { return n.Layers[0].In }
 func (n *Network) Out() int { return n.Layers[len(n.Layers)-1].Out }
 
-// MetaArch and MetaModel are keys of Meta: the architecture ("mlp") and the identity of the CLIP that phi was trained for.
+// MetaArch and MetaModel are keys of Meta: the architecture ("mlp") and the hash of the CLIP that phi was trained for.
 const (
 	MetaArch  = "arch"
-	MetaModel = "model"
+	MetaModel = "model_hash"
 )
 
 // ErrFormat is wrapped by the errors for files that are no phi.
