@@ -7,10 +7,11 @@ import (
 
 // resampler is the scratch memory of one resize.
 type resampler struct {
-	h, v   taps
-	packed []uint64
-	middle []byte
-	lines  []byte
+	h, v    taps
+	packed  []uint64
+	packed3 [][3]uint64
+	middle  []byte
+	lines   []byte
 }
 
 // The resize multiplies two 8-bit samples at once: they stand 32 bits apart in a word, times one signed coefficient,
@@ -78,7 +79,11 @@ func (r *resampler) rows(dst, src []byte, srcStride, dstStride, height, width in
 	}
 	n := mode.Bytes()
 	from, to := r.h.span()
-	r.packed = resized(r.packed, n*(to-from)+4)
+	if n == 3 {
+		r.packed3 = resized(r.packed3, to-from)
+	} else {
+		r.packed = resized(r.packed, n*(to-from))
+	}
 	for y := 0; y < height; y += 2 {
 		a := src[y*srcStride:][:n*width]
 		b, out := a, dst[y*dstStride:]
@@ -86,13 +91,16 @@ func (r *resampler) rows(dst, src []byte, srcStride, dstStride, height, width in
 		if y+1 < height {
 			b, outB = src[(y+1)*srcStride:][:n*width], dst[(y+1)*dstStride:]
 		}
-		packPair(r.packed, a[n*from:n*to], b[n*from:n*to])
+		a, b = a[n*from:n*to], b[n*from:n*to]
 		switch n {
 		case 1:
+			packPair(r.packed, a, b)
 			rowPair1(out, outB, r.packed, &r.h, from)
 		case 3:
-			rowPair3(out, outB, r.packed, &r.h, from)
+			packPair3(r.packed3, a, b)
+			rowPair3(out, outB, r.packed3, &r.h, from)
 		default:
+			packPair(r.packed, a, b)
 			rowPairN(out, outB, r.packed, &r.h, from, n)
 		}
 	}
@@ -103,6 +111,14 @@ func packPair(p []uint64, a, b []byte) {
 	b, p = b[:len(a)], p[:len(a)]
 	for i, v := range a {
 		p[i] = uint64(v) | uint64(b[i])<<32
+	}
+}
+
+// packPair3 is packPair for pixels of three samples.
+func packPair3(p [][3]uint64, a, b []byte) {
+	for i := range p {
+		u, v := a[3*i:3*i+3:3*i+3], b[3*i:3*i+3:3*i+3]
+		p[i] = [3]uint64{uint64(u[0]) | uint64(v[0])<<32, uint64(u[1]) | uint64(v[1])<<32, uint64(u[2]) | uint64(v[2])<<32}
 	}
 }
 
@@ -118,17 +134,16 @@ func rowPair1(a, b []byte, packed []uint64, t *taps, from int) {
 	}
 }
 
-func rowPair3(a, b []byte, packed []uint64, t *taps, from int) {
+func rowPair3(a, b []byte, packed [][3]uint64, t *taps, from int) {
 	for i, first := range t.first {
 		k := t.fixed[i*t.size:][:t.count[i]]
-		p := packed[3*max(first-from, 0):]
+		p := packed[max(first-from, 0):][:len(k)]
 		s0, s1, s2 := uint64(half), uint64(half), uint64(half)
-		for _, c := range k {
-			c := uint64(int64(c))
-			s0 += p[0] * c
-			s1 += p[1] * c
-			s2 += p[2] * c
-			p = p[3:]
+		for x, c := range k {
+			px, c := &p[x], uint64(int64(c))
+			s0 += px[0] * c
+			s1 += px[1] * c
+			s2 += px[2] * c
 		}
 		oa, ob := a[3*i:3*i+3:3*i+3], b[3*i:3*i+3:3*i+3]
 		oa[0], ob[0] = pair(s0)
