@@ -1,0 +1,19 @@
+//go:build unix
+
+package search
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock keeps other processes from locking f until it is closed. File systems without locks are taken as they are.
+func lock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errLocked
+	}
+	return nil
+}
