@@ -100,7 +100,8 @@ func straight(v, alpha uint8) uint8 {
 	return uint8(min(255*uint32(v)/uint32(alpha), 255))
 }
 
-// appendRGB converts resized pixels of the mode to RGB; premultiplied says that colours are multiplied by alpha.
+// rgbInto converts pixels of the image's mode to RGB, Pillow's convert("RGB") with 16-bit gray clipped; premultiplied
+// says that their colours are multiplied by alpha.
 func (m *Image) rgbInto(dst, src []byte, premultiplied bool) {
 	n := len(dst) / 3
 	switch m.Mode {

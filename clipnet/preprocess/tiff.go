@@ -7,7 +7,8 @@ import (
 
 // TIFF 6.0, baseline and the extensions in common use: strips and tiles, LZW, deflate, PackBits and CCITT coding,
 // predictors, planes, CMYK and alpha. Modes are Pillow's (TiffImagePlugin.OPEN_INFO). JPEG-in-TIFF, YCbCr, Lab, floating
-// point and BigTIFF are refused.
+// point and BigTIFF are refused. Two of Pillow 13's faults are not repeated: it resizes big-endian 16-bit gray with the
+// bytes of each sample swapped, and takes the wrong bytes of uncompressed 16-bit planes.
 
 // Tags, TIFF 6.0 appendix A.
 const (
@@ -232,8 +233,8 @@ func (d *decoder) tiffChunks(t *tiffFile) error {
 	if t.tags[tiffTileWidth] != nil {
 		t.chunkW, t.chunkH = int(t.get(tiffTileWidth, 0)), int(t.get(tiffTileHeight, 0))
 		t.offsets, t.counts = t.tags[tiffTileOffsets], t.tags[tiffTileCounts]
-		// Tiles are multiples of 16; a tile past the image by more is a trap.
-		if t.chunkW < 1 || t.chunkH < 1 || t.chunkW > t.width+1024 || t.chunkH > t.height+1024 {
+		// A tile may reach past a small image; one that is much larger than the image is a trap.
+		if t.chunkW < 1 || t.chunkH < 1 || t.chunkW > max(4*t.width*t.height, 1<<20)/t.chunkH {
 			return d.fail(ErrCorrupt, -1, "tiles of %dx%d pixels", t.chunkW, t.chunkH)
 		}
 	} else {
@@ -248,7 +249,7 @@ func (d *decoder) tiffChunks(t *tiffFile) error {
 	if t.planar {
 		n *= t.samples
 	}
-	if t.counts == nil && t.get(tiffCompression, 1) == 1 && len(t.offsets) == 1 && n == 1 {
+	if t.counts == nil && t.get(tiffCompression, tiffPlain) == tiffPlain && len(t.offsets) == 1 && n == 1 {
 		t.counts = []uint32{uint32(min(t.chunkBytes(), 1<<32-1))}
 	}
 	if len(t.offsets) < n || len(t.counts) < n {
@@ -261,10 +262,25 @@ func (d *decoder) tiffChunks(t *tiffFile) error {
 		}
 		compressed += int(t.counts[i])
 	}
-	if !slices.Contains([]uint32{2, 3, 4}, t.get(tiffCompression, 1)) && t.chunkBytes()/tiffMaxCompression*n > compressed {
+	fax, err := d.tiffCoding(t)
+	if err == nil && !fax && t.chunkBytes()/tiffMaxCompression*n > compressed {
 		return d.fail(ErrTruncated, len(d.data), "%d bytes of strips or tiles for %dx%d pixels", compressed, t.width, t.height)
 	}
-	return nil
+	return err
+}
+
+// tiffCoding checks that the strips or tiles can be decompressed; fax coding makes any number of bytes of one.
+func (d *decoder) tiffCoding(t *tiffFile) (fax bool, err error) {
+	c := t.get(tiffCompression, tiffPlain)
+	switch c {
+	case tiffPlain, tiffLZW, tiffDeflate, tiffPackBits, tiffOldDeflate:
+		return false, nil
+	case tiffCCITTGroup, tiffCCITTFax4:
+		if t.bits == 1 && t.samples == 1 && (c == tiffCCITTFax4 || t.get(tiffT4Options, 0)&1 == 0) {
+			return true, nil
+		}
+	}
+	return false, d.fail(ErrUnsupported, -1, "compression %d with options %d", c, t.get(tiffT4Options, 0))
 }
 
 // chunkBytes returns the size of a decoded strip or tile.

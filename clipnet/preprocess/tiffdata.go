@@ -84,7 +84,7 @@ func (d *decoder) tiffChunk(t *tiffFile, i, rows int) ([]byte, error) {
 
 // tiffDecompress fills out.
 func (d *decoder) tiffDecompress(t *tiffFile, out, in []byte, rows int) error {
-	switch c := t.get(tiffCompression, 1); c {
+	switch c := t.get(tiffCompression, tiffPlain); c {
 	case tiffPlain:
 		if copy(out, in) < len(out) {
 			return io.ErrUnexpectedEOF
@@ -105,9 +105,6 @@ func (d *decoder) tiffDecompress(t *tiffFile, out, in []byte, rows int) error {
 		_, err = io.ReadFull(z, out)
 		return err
 	case tiffCCITTGroup, tiffCCITTFax4:
-		if t.bits != 1 || t.samples != 1 || c == tiffCCITTGroup && t.get(tiffT4Options, 0)&1 != 0 {
-			return d.fail(ErrUnsupported, -1, "compression %d with options %d", c, t.get(tiffT4Options, 0))
-		}
 		format := ccitt.Group3
 		if c == tiffCCITTFax4 {
 			format = ccitt.Group4
@@ -118,9 +115,8 @@ func (d *decoder) tiffDecompress(t *tiffFile, out, in []byte, rows int) error {
 			_, err := io.ReadFull(r, out)
 			return err
 		})
-	default:
-		return d.fail(ErrUnsupported, -1, "compression %d", c)
 	}
+	return nil
 }
 
 // unpackRuns decodes PackBits, TIFF 6.0 section 9.

@@ -125,9 +125,10 @@ func fixed8(v int32) uint32 {
 func rgbRow(out, y, cb, cr []byte) {
 	n := len(y) - 1
 	cb, cr = cb[:len(y)], cr[:len(y)]
-	for x, v := range y[:n] {
-		// Four bytes in one store; the next pixel overwrites the fourth.
-		binary.LittleEndian.PutUint32(out[3*x:], rgb(v, cb[x], cr[x]))
+	for x, l := range y[:n] {
+		yy, u, v := int32(l)<<16+1<<15, int32(cb[x])-128, int32(cr[x])-128 // rgb, which is not inlined
+		px := fixed8(yy+crToR*v) | fixed8(yy+cbToG*u+crToG*v)<<8 | fixed8(yy+cbToB*u)<<16
+		binary.LittleEndian.PutUint32(out[3*x:], px) // the next pixel overwrites the fourth byte
 	}
 	v := rgb(y[n], cb[n], cr[n])
 	out[3*n], out[3*n+1], out[3*n+2] = uint8(v), uint8(v>>8), uint8(v>>16)
