@@ -84,6 +84,7 @@ func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
 		return nil
 	}
 	*l.owned = append(*l.owned, w)
+	l.ckpt.Drop(name)
 	return w
 }
 
@@ -107,6 +108,7 @@ func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
 		return nil
 	}
 	*l.owned = append(*l.owned, b)
+	defer l.ckpt.Drop(name)
 	if dt == have {
 		l.err = b.WriteRaw(0, data)
 		return b
