@@ -5,12 +5,14 @@
 #include "textflag.h"
 
 // func packF32AVX2(dst *float32, src *float32, stride int, rows int, k int)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·packF32AVX2(SB), $128-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x02, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -84,6 +86,54 @@ TEXT ·packF32AVX2(SB), $128-40
 	XORQ    CX, CX
 
 l1:
+	MOVQ           (SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           8(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           16(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           24(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           32(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           40(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           48(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           56(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           64(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           72(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           80(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           88(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           96(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           104(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           112(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           120(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
 	MOVQ           (SP), BX
 	VBROADCASTF128 (BX)(CX*1), Y2
 	VBROADCASTF128 16(BX)(CX*1), Y3
@@ -206,8 +256,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -8(DX), BX
 	MOVQ   $+8, DX
-	IMUL3Q $+64, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+64, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x02, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -283,12 +333,14 @@ DATA tailMasksAVX2<>+504(SB)/8, $0x0000000000000000
 GLOBL tailMasksAVX2<>(SB), RODATA|NOPTR, $512
 
 // func packF16AVX2(dst *float32, src *uint16, stride int, rows int, k int)
-// Requires: AVX, CMOV, F16C
+// Requires: AVX, CMOV, F16C, MMX+
 TEXT ·packF16AVX2(SB), $640-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x01, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -410,6 +462,54 @@ l1:
 	MOVQ           120(SP), BX
 	VCVTPH2PS      (BX)(CX*1), Y2
 	VMOVUPS        Y2, 608(SP)
+	MOVQ           (SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           8(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           16(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           24(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           32(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           40(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           48(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           56(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           64(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           72(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           80(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           88(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           96(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           104(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           112(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           120(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
 	VBROADCASTF128 128(SP), Y2
 	VBROADCASTF128 144(SP), Y3
 	VINSERTF128    $0x01, 256(SP), Y2, Y2
@@ -516,8 +616,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -8(DX), BX
 	MOVQ   $+8, DX
-	IMUL3Q $+64, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+64, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x01, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -527,12 +627,14 @@ l2:
 	RET
 
 // func packBF16AVX2(dst *float32, src *uint16, stride int, rows int, k int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·packBF16AVX2(SB), $640-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x01, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -670,6 +772,54 @@ l1:
 	VPMOVZXWD      (BX)(CX*1), Y2
 	VPSLLD         $0x10, Y2, Y2
 	VMOVUPS        Y2, 608(SP)
+	MOVQ           (SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           8(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           16(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           24(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           32(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           40(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           48(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           56(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           64(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           72(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           80(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           88(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           96(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           104(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           112(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           120(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
 	VBROADCASTF128 128(SP), Y2
 	VBROADCASTF128 144(SP), Y3
 	VINSERTF128    $0x01, 256(SP), Y2, Y2
@@ -776,8 +926,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -8(DX), BX
 	MOVQ   $+8, DX
-	IMUL3Q $+64, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+64, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x01, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -787,11 +937,13 @@ l2:
 	RET
 
 // func packI8AVX2(dst *float32, src *int8, stride int, rows int, k int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·packI8AVX2(SB), $640-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -929,6 +1081,54 @@ l1:
 	VPMOVSXBD      (BX)(CX*1), Y2
 	VCVTDQ2PS      Y2, Y2
 	VMOVUPS        Y2, 608(SP)
+	MOVQ           (SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           8(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           16(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           24(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           32(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           40(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           48(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           56(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           64(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           72(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           80(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           88(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           96(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           104(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           112(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
+	MOVQ           120(SP), BX
+	ADDQ           CX, BX
+	PREFETCHT0     (BX)(SI*1)
 	VBROADCASTF128 128(SP), Y2
 	VBROADCASTF128 144(SP), Y3
 	VINSERTF128    $0x01, 256(SP), Y2, Y2
@@ -1035,8 +1235,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -8(DX), BX
 	MOVQ   $+8, DX
-	IMUL3Q $+64, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+64, BX, DI
+	ADDQ   DI, AX
 	ADDQ   BX, CX
 	JMP    l1
 

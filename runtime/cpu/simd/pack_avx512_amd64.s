@@ -3,12 +3,14 @@
 //go:build !noasm
 
 // func packF32AVX512(dst *float32, src *float32, stride int, rows int, k int)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·packF32AVX512(SB), $128-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x02, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -81,6 +83,54 @@ TEXT ·packF32AVX512(SB), $128-40
 	XORQ    CX, CX
 
 l1:
+	MOVQ            (SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            8(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            16(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            24(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            32(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            40(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            48(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            56(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            64(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            72(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            80(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            88(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            96(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            104(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            112(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            120(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
 	MOVQ            (SP), BX
 	VBROADCASTF32X4 (BX)(CX*1), Z0
 	VBROADCASTF32X4 16(BX)(CX*1), Z1
@@ -219,8 +269,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -16(DX), BX
 	MOVQ   $+16, DX
-	IMUL3Q $+128, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+128, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x02, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -230,12 +280,14 @@ l2:
 	RET
 
 // func packF16AVX512(dst *float32, src *uint16, stride int, rows int, k int)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·packF16AVX512(SB), $1152-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x01, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -356,6 +408,54 @@ l1:
 	MOVQ            120(SP), BX
 	VCVTPH2PS       (BX)(CX*1), Z0
 	VMOVUPS         Z0, 1088(SP)
+	MOVQ            (SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            8(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            16(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            24(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            32(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            40(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            48(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            56(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            64(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            72(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            80(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            88(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            96(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            104(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            112(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            120(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
 	VBROADCASTF32X4 128(SP), Z0
 	VBROADCASTF32X4 144(SP), Z1
 	VBROADCASTF32X4 160(SP), Z2
@@ -478,8 +578,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -16(DX), BX
 	MOVQ   $+16, DX
-	IMUL3Q $+128, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+128, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x01, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -489,12 +589,14 @@ l2:
 	RET
 
 // func packBF16AVX512(dst *float32, src *uint16, stride int, rows int, k int)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·packBF16AVX512(SB), $1152-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
 	SHLQ    $0x01, DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -631,6 +733,54 @@ l1:
 	VPMOVZXWD       (BX)(CX*1), Z0
 	VPSLLD          $0x10, Z0, Z0
 	VMOVUPS         Z0, 1088(SP)
+	MOVQ            (SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            8(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            16(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            24(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            32(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            40(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            48(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            56(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            64(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            72(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            80(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            88(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            96(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            104(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            112(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            120(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
 	VBROADCASTF32X4 128(SP), Z0
 	VBROADCASTF32X4 144(SP), Z1
 	VBROADCASTF32X4 160(SP), Z2
@@ -753,8 +903,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -16(DX), BX
 	MOVQ   $+16, DX
-	IMUL3Q $+128, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+128, BX, DI
+	ADDQ   DI, AX
 	SHLQ   $0x01, BX
 	ADDQ   BX, CX
 	JMP    l1
@@ -764,11 +914,13 @@ l2:
 	RET
 
 // func packI8AVX512(dst *float32, src *int8, stride int, rows int, k int)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·packI8AVX512(SB), $1152-40
 	MOVQ    rows+24(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    stride+16(FP), DX
+	MOVQ    DX, SI
+	SHLQ    $0x04, SI
 	MOVQ    CX, (SP)
 	LEAQ    (CX)(DX*1), BX
 	CMPQ    AX, $0x01
@@ -905,6 +1057,54 @@ l1:
 	VPMOVSXBD       (BX)(CX*1), Z0
 	VCVTDQ2PS       Z0, Z0
 	VMOVUPS         Z0, 1088(SP)
+	MOVQ            (SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            8(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            16(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            24(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            32(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            40(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            48(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            56(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            64(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            72(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            80(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            88(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            96(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            104(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            112(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
+	MOVQ            120(SP), BX
+	ADDQ            CX, BX
+	PREFETCHT0      (BX)(SI*1)
 	VBROADCASTF32X4 128(SP), Z0
 	VBROADCASTF32X4 144(SP), Z1
 	VBROADCASTF32X4 160(SP), Z2
@@ -1027,8 +1227,8 @@ l1:
 	// The last columns once more, with as many before them as make a block.
 	LEAQ   -16(DX), BX
 	MOVQ   $+16, DX
-	IMUL3Q $+128, BX, SI
-	ADDQ   SI, AX
+	IMUL3Q $+128, BX, DI
+	ADDQ   DI, AX
 	ADDQ   BX, CX
 	JMP    l1
 

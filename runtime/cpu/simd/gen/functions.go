@@ -7,11 +7,8 @@ import (
 
 // The emitters below are the functions of ../functions.go with fused multiply-adds.
 
-// exp turns x into exp(x). high is a vector of expHigh, or nil where x cannot be above it.
-func (g *gen) exp(x, high vec) {
-	if high != nil {
-		g.do(least, x, high, x)
-	}
+// exp turns x into exp(x) for x up to expHigh.
+func (g *gen) exp(x vec) {
 	const notLess, nearest = 0x15, 8 // predicate NLT_UQ, which NaN meets; rounding to nearest even, no exceptions
 	var normal reg.Register
 	live, n := vec(nil), g.vec()
@@ -62,7 +59,7 @@ func (g *gen) tail(a, one vec) (upper, e vec) {
 	e = g.vec()
 	g.doConstant(mul, e, a, "minusHalf")
 	g.do(mul, e, e, a)
-	g.exp(e, nil)
+	g.exp(e)
 	t, m := g.vec(), g.vec()
 	for i := range t {
 		g.VBROADCASTSS(g.constant("tailT"), t[i])
@@ -143,7 +140,7 @@ func (g *gen) choose(dst, x, positive, negative vec) {
 }
 
 func (g *gen) geluTanh() func(x vec) vec {
-	one, high := g.spreadConstant("one"), g.spreadConstant("expHigh")
+	one := g.spreadConstant("one")
 	return func(x vec) vec {
 		u, e := g.vec(), g.vec()
 		g.do(mul, u, x, x)
@@ -152,7 +149,8 @@ func (g *gen) geluTanh() func(x vec) vec {
 		}
 		g.horners(e, u, "tanhMinus1")
 		g.do(mul, e, e, x)
-		g.exp(e, high)
+		g.doConstant(least, e, e, "expHigh") // NaN becomes expHigh here and stays NaN in x
+		g.exp(e)
 		g.do(add, e, e, one)
 		g.do(div, x, x, e)
 		return x
@@ -160,11 +158,12 @@ func (g *gen) geluTanh() func(x vec) vec {
 }
 
 func (g *gen) quickGELU() func(x vec) vec {
-	one, high := g.spreadConstant("one"), g.spreadConstant("expHigh")
+	one := g.spreadConstant("one")
 	return func(x vec) vec {
 		e := g.vec()
 		g.doConstant(mul, e, x, "quickMinus")
-		g.exp(e, high)
+		g.doConstant(least, e, e, "expHigh") // NaN becomes expHigh here and stays NaN in x
+		g.exp(e)
 		g.do(add, e, e, one)
 		g.do(div, x, x, e)
 		return x
@@ -203,7 +202,7 @@ func (g *gen) quickGELUSlope() func(x vec) vec {
 // sigmoidSlope returns s + du*s*(1-s) for s = 1/(1+exp(minusU)).
 func (g *gen) sigmoidSlope(du, minusU, one vec) vec {
 	e, s := minusU, g.vec()
-	g.exp(e, nil)
+	g.exp(e)
 	g.do(add, s, e, one)
 	g.do(div, s, one, s)
 	g.do(mul, e, e, s) // 1-s without cancellation

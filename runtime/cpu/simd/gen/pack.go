@@ -96,6 +96,7 @@ type transposer struct {
 	panel           int
 	pointers, block Mem
 	dst, offset     reg.Register
+	next            reg.Register // bytes to the row 16 below
 	k               reg.Register // of AVX-512: which rows there are
 	live            []reg.VecVirtual
 }
@@ -107,6 +108,9 @@ func (t *transposer) rowPointers(rows reg.Register) {
 	if t.source.shift > 0 {
 		g.SHLQ(Imm(t.source.shift), stride)
 	}
+	t.next = g.GP64()
+	g.MOVQ(stride, t.next)
+	g.SHLQ(Imm(4), t.next)
 	for i := range 16 {
 		g.MOVQ(row, t.pointers.Offset(8*i))
 		g.LEAQ(Mem{Base: row, Index: stride, Scale: 1}, next)
@@ -146,6 +150,14 @@ func (t *transposer) columns() {
 			t.source.load(g, Mem{Base: row, Index: t.offset, Scale: 1}, v)
 			g.VMOVUPS(v, t.block.Offset(4*g.width()*i))
 		}
+	}
+	// The next 16 rows arrive meanwhile: the hardware follows 16 streams badly. From memory this gained a quarter; from the
+	// second-level cache it costs as much of the far shorter time.
+	for i := range 16 {
+		row := g.GP64()
+		g.MOVQ(t.pointers.Offset(8*i), row)
+		g.ADDQ(t.offset, row)
+		g.PREFETCHT0(Mem{Base: row, Index: t.next, Scale: 1})
 	}
 	lanes := g.width() / 4 // of 128 bits, in a register
 	for group := 0; group < 16; group += g.width() {

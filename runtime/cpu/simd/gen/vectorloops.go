@@ -135,7 +135,7 @@ func softmax(g *gen) {
 		v := b.load(x)
 		g.do(sub, v, v, most)
 		g.do(mul, v, v, scale)
-		g.exp(v, nil)
+		g.exp(v)
 		b.keep(v)
 		g.do(add, sum, sum, v)
 		b.store(x, v)
