@@ -65,6 +65,14 @@ func (f *File) Drop(b []byte) {
 	}
 }
 
+// Prefetch tells the system that the part b of Bytes is needed soon, and nothing around it: without being told, the system
+// reads megabytes beside each page that is used first. A hint, as Drop is.
+func (f *File) Prefetch(b []byte) {
+	if f.mapped && f.contains(b) {
+		prefetch(b)
+	}
+}
+
 // contains says whether b is a part of Bytes.
 func (f *File) contains(b []byte) bool {
 	if len(b) == 0 || len(f.data) == 0 {

@@ -16,3 +16,5 @@ func load(f *os.File, size int) (data []byte, mapped bool, err error) {
 func unmap([]byte) error { return nil }
 
 func drop([]byte) {}
+
+func prefetch([]byte) {}

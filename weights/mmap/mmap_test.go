@@ -25,7 +25,9 @@ func TestOpen(t *testing.T) {
 		if !bytes.Equal(f.Bytes(), want) || f.Name() != path {
 			t.Errorf("%d bytes: wrong content or name", size)
 		}
+		f.Prefetch(f.Bytes()[size/2:])
 		f.Drop(f.Bytes())
+		f.Drop(want)
 		f.Drop(f.Bytes()[:size/3])
 		if !bytes.Equal(f.Bytes(), want) {
 			t.Errorf("%d bytes: content changed by Drop", size)

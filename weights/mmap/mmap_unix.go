@@ -26,3 +26,10 @@ func drop(b []byte) {
 		_ = unix.Madvise(b[lo-start:hi-start], unix.MADV_DONTNEED)
 	}
 }
+
+// prefetch advises on every page that b touches. The first of them begins inside the mapping, which starts with a page.
+func prefetch(b []byte) {
+	before := uintptr(unsafe.Pointer(unsafe.SliceData(b))) % uintptr(os.Getpagesize())
+	first := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), -int(before)))
+	_ = unix.Madvise(unsafe.Slice(first, len(b)+int(before)), unix.MADV_WILLNEED)
+}

@@ -20,14 +20,8 @@ type File struct {
 	name     string
 	sources  []*mmap.File
 	names    []string
-	tensors  map[string]located
+	tensors  map[string]Tensor
 	metadata map[string]string
-}
-
-// located is a tensor and the file it lies in.
-type located struct {
-	Tensor
-	source *mmap.File
 }
 
 // Open maps the file at path and checks it. The errors are a *FormatError for what is wrong with the content, and the
@@ -55,12 +49,12 @@ func FromMap(m *mmap.File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{name: m.Name(), sources: []*mmap.File{m}, metadata: h.metadata, tensors: make(map[string]located, len(h.entries))}
+	f := &File{name: m.Name(), sources: []*mmap.File{m}, metadata: h.metadata, tensors: make(map[string]Tensor, len(h.entries))}
 	body := data[h.size:]
 	for _, e := range h.entries {
 		t := Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: body[e.begin:e.end:e.end]}
 		f.names = append(f.names, e.name)
-		f.tensors[e.name] = located{t, m}
+		f.tensors[e.name] = t
 	}
 	return f, nil
 }
@@ -75,7 +69,7 @@ func (f *File) Len() int { return len(f.names) }
 func (f *File) All() iter.Seq[Tensor] {
 	return func(yield func(Tensor) bool) {
 		for _, name := range f.names {
-			if !yield(f.tensors[name].Tensor) {
+			if !yield(f.tensors[name]) {
 				return
 			}
 		}
@@ -85,17 +79,24 @@ func (f *File) All() iter.Seq[Tensor] {
 // Tensor returns the tensor with a name.
 func (f *File) Tensor(name string) (Tensor, bool) {
 	t, ok := f.tensors[name]
-	return t.Tensor, ok
+	return t, ok
 }
 
 // Metadata returns a copy of the header's __metadata__.
 func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
-// Drop tells the system that the data of the tensor with a name is not needed for now, for instance because it has been
+// Drop tells the system that data, a tensor's or a part of it, is not needed for now, for instance because it has been
 // packed: mapped pages count as this process's memory. The data stays usable and is read again from the file.
-func (f *File) Drop(name string) {
-	if t, ok := f.tensors[name]; ok {
-		t.source.Drop(t.Data)
+func (f *File) Drop(data []byte) {
+	for _, m := range f.sources {
+		m.Drop(data)
+	}
+}
+
+// Prefetch tells the system that data, a tensor's or a part of it, is needed soon, and nothing around it.
+func (f *File) Prefetch(data []byte) {
+	for _, m := range f.sources {
+		m.Prefetch(data)
 	}
 }
 

@@ -44,7 +44,7 @@ func ParseIndex(index []byte, name string, open func(shard string) (*mmap.File, 
 		}
 		shards[shard]++
 	}
-	f = &File{name: name, tensors: make(map[string]located, len(content.WeightMap)), metadata: map[string]string{}}
+	f = &File{name: name, tensors: make(map[string]Tensor, len(content.WeightMap)), metadata: map[string]string{}}
 	defer func() {
 		if err != nil {
 			f.Close()

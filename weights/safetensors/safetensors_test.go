@@ -245,7 +245,8 @@ func TestIndex(t *testing.T) {
 	if v, _ := x.Float32s(nil); f.Len() != 2 || v[0] != 1 || f.Metadata()["format"] != "pt" {
 		t.Errorf("a = %v of %d tensors", v, f.Len())
 	}
-	f.Drop("a")
+	f.Prefetch(x.Data)
+	f.Drop(x.Data)
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}

@@ -130,6 +130,9 @@ func (f *File) Extra(name string) ([]byte, bool) {
 // Drop tells the system that data, a part of a tensor's Data, is not needed for now.
 func (f *File) Drop(data []byte) { f.source.Drop(data) }
 
+// Prefetch tells the system that data, a part of a tensor's Data, is needed soon, and nothing around it.
+func (f *File) Prefetch(data []byte) { f.source.Prefetch(data) }
+
 // Close unmaps the file. Its tensors must not be used afterwards.
 func (f *File) Close() error { return f.source.Close() }
 
