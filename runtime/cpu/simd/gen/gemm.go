@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -30,6 +29,7 @@ const gemmDoc = `	for i := range %[1]d {
 		}
 	}`
 
+// gemms emits the tiles of all heights.
 func gemms(g *gen) {
 	most := rows2
 	if g.isa == avx512 {
@@ -40,11 +40,10 @@ func gemms(g *gen) {
 	}
 }
 
+// gemm emits the tile of so many rows.
 func gemm(g *gen, rows int) {
-	g.Function(fmt.Sprintf("gemm%d%s", rows, g.suffix()))
-	g.Pragma("noescape")
-	g.SignatureExpr("func(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)")
-	g.Doc(strings.Split(fmt.Sprintf(gemmDoc, rows, 2*g.width()), "\n")...)
+	g.function(fmt.Sprint("gemm", rows), "func(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)",
+		fmt.Sprintf(gemmDoc, rows, 2*g.width()))
 
 	c := newRows(g, "c", "ldc", rows)
 	k := g.Load(g.Param("k"), g.GP64())
@@ -116,35 +115,24 @@ func step(g *gen, sum [][2]reg.VecVirtual, a *rowsOf, b reg.Register, u int) {
 	}
 }
 
-// rowsOf addresses up to 14 rows of a matrix by two pointers and multiples of its stride: x86 scales an index by 1, 2, 4, 8.
+// rowsOf addresses the rows of a matrix by two pointers and three multiples of its stride: x86 scales an index by 1, 2, 4, 8.
 type rowsOf struct {
-	g         *gen
-	base      [2]reg.Register // row 0 and row 5
-	by        map[int]reg.Register
-	reachable map[int]address
+	g    *gen
+	base [2]reg.Register      // of rows 0 and 5
+	by   map[int]reg.Register // 1, 3 and 5 strides, in bytes
 }
 
-type address struct{ base, stride, scale int }
+// places says which pointer, multiple of the stride and scale lead to each row.
+var places = [rows512]struct {
+	base, stride int
+	scale        uint8
+}{
+	{}, {0, 1, 1}, {0, 1, 2}, {0, 3, 1}, {0, 1, 4}, {0, 5, 1}, {0, 3, 2},
+	{1, 1, 2}, {0, 1, 8}, {1, 1, 4}, {0, 5, 2}, {1, 3, 2}, {0, 3, 4},
+}
 
 func newRows(g *gen, pointer, stride string, rows int) *rowsOf {
-	r := &rowsOf{g: g, by: map[int]reg.Register{}, reachable: map[int]address{0: {scale: 0}}}
-	for _, m := range []int{1, 3, 5} {
-		for _, scale := range []int{1, 2, 4, 8} {
-			r.offer(m*scale, address{0, m, scale})
-		}
-	}
-	for _, m := range []int{1, 3} {
-		for _, scale := range []int{1, 2, 4, 8} {
-			r.offer(5+m*scale, address{1, m, scale})
-		}
-	}
-	need := map[int]bool{}
-	second := false
-	for i := range rows {
-		at := r.reachable[i]
-		need[at.stride] = true
-		second = second || at.base == 1
-	}
+	r := &rowsOf{g: g, by: map[int]reg.Register{}}
 	r.base[0] = g.Load(g.Param(pointer), g.GP64())
 	if rows == 1 {
 		return r
@@ -152,35 +140,23 @@ func newRows(g *gen, pointer, stride string, rows int) *rowsOf {
 	one := g.Load(g.Param(stride), g.GP64())
 	g.SHLQ(Imm(2), one)
 	r.by[1] = one
-	if need[3] {
-		r.by[3] = g.GP64()
-		g.LEAQ(Mem{Base: one, Index: one, Scale: 2}, r.by[3])
+	for _, m := range []int{3, 5} {
+		if rows > m {
+			r.by[m] = g.GP64()
+			g.LEAQ(Mem{Base: one, Index: one, Scale: uint8(m - 1)}, r.by[m])
+		}
 	}
-	if need[5] || second {
-		five := g.GP64()
-		g.LEAQ(Mem{Base: one, Index: one, Scale: 4}, five)
-		r.by[5] = five
-	}
-	if second {
+	if rows > 7 {
 		r.base[1] = g.GP64()
 		g.LEAQ(Mem{Base: r.base[0], Index: r.by[5], Scale: 1}, r.base[1])
 	}
 	return r
 }
 
-func (r *rowsOf) offer(row int, a address) {
-	if _, ok := r.reachable[row]; !ok {
-		r.reachable[row] = a
-	}
-}
-
 // at is the address of a byte of row i.
 func (r *rowsOf) at(i, displacement int) Mem {
-	a := r.reachable[i]
-	if a.scale == 0 {
-		return Mem{Base: r.base[0], Disp: displacement}
-	}
-	return Mem{Base: r.base[a.base], Index: r.by[a.stride], Scale: uint8(a.scale), Disp: displacement}
+	p := places[i]
+	return Mem{Base: r.base[p.base], Index: r.by[p.stride], Scale: p.scale, Disp: displacement}
 }
 
 // advance moves every row by bytes.

@@ -44,12 +44,14 @@ const packDoc = `	for i := range 16 {
 		}
 	}`
 
+// packs emits the packers of all sources.
 func packs(g *gen) {
 	for _, s := range sources {
 		pack(g, s)
 	}
 }
 
+// pack emits the packer of 16 rows of a source.
 func pack(g *gen, s source) {
 	g.function("pack"+s.name, fmt.Sprintf("func(dst *float32, src *%s, stride, rows, k int)", s.goType),
 		fmt.Sprintf(packDoc, 2*g.width(), s.convert, g.width()))
