@@ -37,7 +37,11 @@ type entry struct {
 // commands is the table of commands, in the order of the help.
 func commands() []entry {
 	return []entry{
+		{"embed", embedHelp, func() command { return new(embedCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
+		{"info", infoHelp, func() command { return new(infoCommand) }},
+		{"convert", convertHelp, func() command { return new(convertCommand) }},
+		{"bench", benchHelp, func() command { return new(benchCommand) }},
 		{"completion", completionHelp, func() command { return new(completionCommand) }},
 		{"version", versionHelp, func() command { return new(versionCommand) }},
 	}

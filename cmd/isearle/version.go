@@ -31,14 +31,19 @@ func (*versionCommand) run(_ context.Context, s *session, args []string) error {
 	if len(args) > 0 {
 		return usagef("version takes no arguments")
 	}
-	v := version
-	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-		v = info.Main.Version
-	}
+	v := programVersion()
 	if s.common.json {
 		return json.NewEncoder(s.out).Encode(map[string]string{
 			"version": v, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 	}
 	_, err := fmt.Fprintf(s.out, "isearle %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
+}
+
+// programVersion is what the linker was told, or what the module's files say.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
 }

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"isearle/phi"
+	"isearle/search"
+	"isearle/weights"
+	"isearle/weights/demo"
+)
+
+const infoHelp = `Tell what a model, a gallery, a phi or the device is.
+
+Usage:
+  isearle info [flags] [FILE...]
+
+FILE is a checkpoint or a model's directory, a gallery (.isx) or a phi. Without FILE: the device, and the model inside
+the program. With --card and --licenses: its model card, and the licences of the artwork inside the program.
+
+Examples:
+  isearle info
+  isearle info clip-vit-base-patch32/ gallery.isx
+  isearle info --json ViT-L-14.pt | jq .config.vision
+`
+
+type infoCommand struct {
+	device         deviceFlags
+	checkpoint     checkpointFlags
+	card, licenses bool
+}
+
+func (c *infoCommand) flags(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.card, "card", false, "print the model card of the model inside the program")
+	fs.BoolVar(&c.licenses, "licenses", false, "print the licences of what is inside the program")
+	c.device.flags(fs)
+	c.checkpoint.flags(fs)
+}
+
+func (c *infoCommand) run(ctx context.Context, s *session, args []string) error {
+	switch {
+	case c.card:
+		_, err := io.WriteString(s.out, demo.Card())
+		return err
+	case c.licenses:
+		return writeLicenses(s.out)
+	case len(args) == 0:
+		return c.builtIn(s)
+	}
+	opts, err := c.checkpoint.options()
+	if err != nil {
+		return err
+	}
+	failed := false
+	for i, path := range args {
+		d, err := describe(path, opts)
+		if err != nil {
+			s.console.Failf("isearle info: %v", err)
+			failed = true
+			continue
+		}
+		if i > 0 && !s.common.json {
+			fmt.Fprintln(s.out)
+		}
+		if err := s.tell(d); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return errInputs
+	}
+	return nil
+}
+
+// builtIn tells the device and the model inside the program.
+func (c *infoCommand) builtIn(s *session) error {
+	dev, err := c.device.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	fsys, err := demo.Model()
+	if err != nil {
+		return err
+	}
+	m, err := weights.OpenFS(fsys, weights.Options{})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if s.common.json {
+		return json.NewEncoder(s.out).Encode(map[string]any{"device": dev.Describe(), "model": m.Describe()})
+	}
+	_, err = fmt.Fprintf(s.out, "%-14s %s\n\ninside the program:\n%s", "device", dev.Describe(), m.Describe())
+	return err
+}
+
+// writeLicenses writes the licence files one after the other.
+func writeLicenses(w io.Writer) error {
+	files := demo.Licenses()
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, name)
+		if err == nil {
+			_, err = fmt.Fprintf(w, "==> %s <==\n%s\n", name, text)
+		}
+		return err
+	})
+}
+
+// tell writes a description for people or for programs.
+func (s *session) tell(d fmt.Stringer) error {
+	if s.common.json {
+		return json.NewEncoder(s.out).Encode(d)
+	}
+	_, err := io.WriteString(s.out, d.String())
+	return err
+}
+
+// describe finds out what a file is from its content.
+func describe(path string, opts weights.Options) (fmt.Stringer, error) {
+	m, reason := weights.Open(path, opts)
+	if reason == nil {
+		defer m.Close()
+		return m.Describe(), nil
+	}
+	if n, err := phi.Open(path); err == nil {
+		return phiInfo{path, n.In(), n.Out(), len(n.Layers), n.Meta}, nil
+	}
+	g, err := search.OpenGallery(path)
+	switch {
+	case err == nil:
+		defer g.Close()
+		return newGalleryInfo(g), nil
+	case filepath.Ext(path) == ".isx":
+		return nil, err
+	case errors.Is(reason, weights.ErrHeads):
+		return nil, fmt.Errorf("%w: give --heads", reason)
+	}
+	return nil, reason
+}
+
+// phiInfo is what can be said about a phi.
+type phiInfo struct {
+	Path   string            `json:"path"`
+	In     int               `json:"in"`
+	Out    int               `json:"out"`
+	Layers int               `json:"layers"`
+	Meta   map[string]string `json:"metadata,omitempty"`
+}
+
+func (p phiInfo) String() string {
+	b := fmt.Sprintf("%-14s %s\n%-14s %d layers, from features of %d to pseudo-words of %d\n", "phi", p.Path, "network", p.Layers, p.In, p.Out)
+	for _, k := range slices.Sorted(maps.Keys(p.Meta)) {
+		b += fmt.Sprintf("%-14s %s\n", k, p.Meta[k])
+	}
+	return b
+}
+
+// galleryInfo is what can be said about a gallery.
+type galleryInfo struct {
+	Path       string       `json:"path"`
+	Rows       int          `json:"rows"`
+	Dim        int          `json:"dim"`
+	DType      string       `json:"dtype"`
+	Normalised bool         `json:"normalised"`
+	Coarse     bool         `json:"coarse"`
+	Model      search.Model `json:"model"`
+	Size       int          `json:"image_size,omitempty"`
+	Pad        string       `json:"pad,omitempty"`
+	Order      string       `json:"order,omitempty"`
+	Tool       string       `json:"tool,omitempty"`
+}
+
+func newGalleryInfo(g *search.Gallery) galleryInfo {
+	m := g.Meta()
+	return galleryInfo{g.Path(), g.Len(), m.Dim, m.DType.String(), m.Normalised, m.Coarse, m.Model, m.Size, m.Pad, m.Order, m.Tool}
+}
+
+func (g galleryInfo) String() string {
+	var b strings.Builder
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(&b, "%-14s %s\n", key, fmt.Sprintf(format, args...))
+	}
+	line("gallery", "%s", g.Path)
+	line("features", "%d of %d elements, %s, normalised: %t, int8 copy: %t", g.Rows, g.Dim, g.DType, g.Normalised, g.Coarse)
+	line("model", "%v", g.Model)
+	if g.Size > 0 {
+		line("images", "%d x %d, pad %s, order %s", g.Size, g.Size, g.Pad, g.Order)
+	}
+	line("tool", "%s", g.Tool)
+	return b.String()
+}
