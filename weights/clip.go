@@ -165,6 +165,9 @@ type naming struct {
 
 // detect finds the model among a store's names.
 func (s *store) detect(prefix string) (naming, error) {
+	if prefix != "" && !strings.HasSuffix(prefix, ".") {
+		prefix += "."
+	}
 	var found []naming
 	for _, name := range s.names {
 		for _, anchor := range []struct {

@@ -333,14 +333,14 @@ func TestPrefixes(t *testing.T) {
 	if _, err := Open(two, opts); err == nil || !strings.Contains(err.Error(), "several models") {
 		t.Errorf("two models: %v", err)
 	}
-	opts.Prefix = "ema."
+	opts.Prefix = "ema"
 	d, err := Open(two, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
 	sameTensors(t, c, d)
-	opts.Prefix = "other."
+	opts.Prefix = "other"
 	if _, err := Open(two, opts); err == nil || !strings.Contains(err.Error(), `no CLIP under the prefix "other."`) {
 		t.Errorf("unknown prefix: %v", err)
 	}

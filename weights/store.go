@@ -183,8 +183,10 @@ func torchStore(f *torch.File) (*store, error) {
 		s.names = append(s.names, n.Name)
 		s.tensors[n.Name] = view{n.Name, n.Tensor.DType, n.Tensor.Shape, n.Tensor.Stride, n.Tensor.Data}
 	}
-	if config, ok := f.Extra(embeddedExtra); ok {
-		s.config = string(config)
+	config, err := f.Extra(embeddedExtra)
+	if err != nil {
+		return nil, err
 	}
+	s.config = string(config)
 	return s, nil
 }

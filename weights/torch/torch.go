@@ -118,13 +118,13 @@ func (f *File) Value() any { return f.value }
 // IsScript says whether the file is a TorchScript archive.
 func (f *File) IsScript() bool { return f.script }
 
-// Extra returns an entry that was added beside torch's own, under extra/ (torch.jit.save's _extra_files, or Write's).
-func (f *File) Extra(name string) ([]byte, bool) {
+// Extra returns an entry that was added beside torch's own, under extra/ (torch.jit.save's _extra_files, or Write's). It is
+// nil when there is none of that name.
+func (f *File) Extra(name string) ([]byte, error) {
 	if _, ok := f.archive.entries[extraDir+name]; !ok {
-		return nil, false
+		return nil, nil
 	}
-	content, err := f.archive.checked(extraDir + name)
-	return content, err == nil
+	return f.archive.checked(extraDir + name)
 }
 
 // Drop tells the system that data, a part of a tensor's Data, is not needed for now.

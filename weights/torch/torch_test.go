@@ -441,11 +441,11 @@ func TestWrite(t *testing.T) {
 			}
 		}
 	}
-	if x, ok := f.Extra("config.json"); !ok || string(x) != "{}" {
-		t.Errorf("extra %q", x)
+	if x, err := f.Extra("config.json"); err != nil || string(x) != "{}" {
+		t.Errorf("extra %q, %v", x, err)
 	}
-	if _, ok := f.Extra("other"); ok {
-		t.Error("an extra that is not there")
+	if x, err := f.Extra("other"); err != nil || x != nil {
+		t.Errorf("an extra that is not there: %q, %v", x, err)
 	}
 	for name, bad := range map[string][]safetensors.Tensor{
 		"F8":    {{Name: "x", DType: safetensors.F8E4M3, Shape: []int{1}, Data: []byte{0}}},
