@@ -34,23 +34,33 @@ type phrase struct {
 
 // run makes all steps.
 func (g *group) run(ctx context.Context) ([]Result, error) {
-	if err := g.collect(ctx); err != nil {
+	if err := g.prepare(ctx); err != nil {
 		return nil, err
 	}
-	var err error
-	if g.prog, err = compile(g.v.dev, g.v.text, len(g.index), g.rows(), g.v.opts.NoiseUnit); err != nil {
-		return nil, fmt.Errorf("oti: %w", err)
-	}
 	defer g.prog.close()
-	if err := g.start(); err != nil {
-		return nil, fmt.Errorf("oti: %w", err)
-	}
 	for step := range g.v.opts.Steps {
 		if err := g.step(ctx, step); err != nil {
 			return nil, fmt.Errorf("oti: step %d: %w", step+1, err)
 		}
 	}
 	return g.results()
+}
+
+// prepare does what comes before the first step. If it returns an error there is nothing to close.
+func (g *group) prepare(ctx context.Context) error {
+	if err := g.collect(ctx); err != nil {
+		return err
+	}
+	p, err := compile(g.v.dev, g.v.text, len(g.index), g.rows(), g.v.opts.NoiseUnit)
+	if err != nil {
+		return fmt.Errorf("oti: %w", err)
+	}
+	g.prog = p
+	if err := g.start(); err != nil {
+		p.close()
+		return fmt.Errorf("oti: %w", err)
+	}
+	return nil
 }
 
 // collect pools each image's phrases, and encodes every plain phrase that a step will draw, once.

@@ -1,0 +1,388 @@
+package phi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"isearle/clipnet"
+	"isearle/clipnet/tokenizer"
+	"isearle/oti"
+	"isearle/runtime"
+)
+
+// TrainOptions of the distillation. Start from TrainDefaults.
+type TrainOptions struct {
+	Batch        int
+	Epochs       int
+	LR           float64
+	WeightDecay  float64
+	Dropout      float64
+	Tau          float64 // temperature of the distillation loss
+	LambdaDistil float64
+	LambdaGPT    float64
+	TopConcepts  int // a concept is drawn from an image's first so many
+	Hidden       int // width of the hidden layers; 0 is four times the feature's
+	Seed         uint64
+}
+
+// TrainDefaults are SEARLE's.
+func TrainDefaults() TrainOptions {
+	return TrainOptions{Batch: 256, Epochs: 100, LR: 1e-4, WeightDecay: .01, Dropout: .5, Tau: .25, LambdaDistil: 1, LambdaGPT: .75, TopConcepts: 150}
+}
+
+func (o TrainOptions) check() error {
+	if o.Batch < 2 || o.Epochs < 1 || !(o.LR > 0) || !(o.WeightDecay >= 0) || !(o.Dropout >= 0 && o.Dropout < 1) || !(o.Tau > 0) ||
+		!(o.LambdaDistil >= 0) || !(o.LambdaGPT >= 0) || o.TopConcepts < 1 || o.Hidden < 0 {
+		return fmt.Errorf("phi: training options %+v", o)
+	}
+	return nil
+}
+
+// Example is an image to learn from.
+type Example struct {
+	Name     string
+	Feature  []float32 // raw
+	Token    []float32 // its pseudo-word by OTI
+	Concepts []string  // ranked
+}
+
+// choices are the random decisions of training: seeded, or recorded from the official code, in tests.
+type choices interface {
+	// order is the epoch's order of n examples.
+	order(epoch, n int) []int
+	// concept and phrase choose one of n for the example at a place of a step's batch; attempt counts the times that the batch was redrawn.
+	concept(step, attempt, place, n int) int
+	phrase(step, attempt, place, n int) int
+	// mask fills a dropout mask of hidden layer k with zeros and 1/(1-p).
+	mask(step, k int, p float64, dst []float32)
+}
+
+// seededChoices depend on the seed and the step only, so training resumes to the same bytes.
+type seededChoices struct{ seed uint64 }
+
+func (c seededChoices) rng(step, stream int) *rand.Rand {
+	return rand.New(rand.NewPCG(c.seed, uint64(step)<<8|uint64(stream)))
+}
+
+func (c seededChoices) order(epoch, n int) []int { return c.rng(epoch, 0).Perm(n) }
+
+func (c seededChoices) concept(step, attempt, place, n int) int {
+	return rand.New(rand.NewPCG(c.seed^uint64(attempt)<<32^uint64(place), uint64(step)<<8|1)).IntN(n)
+}
+
+func (c seededChoices) phrase(step, attempt, place, n int) int {
+	return rand.New(rand.NewPCG(c.seed^uint64(attempt)<<32^uint64(place), uint64(step)<<8|2)).IntN(n)
+}
+
+func (c seededChoices) mask(step, k int, p float64, dst []float32) {
+	r, keep := c.rng(step, 16+k), float32(1/(1-p))
+	for i := range dst {
+		dst[i] = 0
+		if r.Float64() >= p {
+			dst[i] = keep
+		}
+	}
+}
+
+// Losses of a step or, as means, of an epoch.
+type Losses struct{ Total, Distil, GPT float64 }
+
+// ErrDiverged is wrapped by the error for a loss that is not finite.
+var ErrDiverged = errors.New("phi: training diverged")
+
+// Trainer distils OTI's pseudo-words into a network.
+type Trainer struct {
+	dev      runtime.Device
+	text     *clipnet.TextEncoder
+	tok      *tokenizer.Tokenizer
+	rules    tokenizer.Rules
+	phrases  *oti.Phrases
+	opts     TrainOptions
+	examples []Example
+	net      *Network
+	choices  choices
+	plan     *trainPlan
+	step     int // steps made
+	plain    map[string][]float32
+}
+
+// NewTrainer prepares training from the start. text must have been made for gradients.
+func NewTrainer(dev runtime.Device, text *clipnet.TextEncoder, tok *tokenizer.Tokenizer, rules tokenizer.Rules, phrases *oti.Phrases, examples []Example, o TrainOptions) (*Trainer, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if len(examples) < o.Batch {
+		return nil, fmt.Errorf("phi: %d examples do not fill a batch of %d", len(examples), o.Batch)
+	}
+	for i, e := range examples {
+		if len(e.Feature) != text.Dim() || len(e.Token) != text.Width() {
+			return nil, fmt.Errorf("phi: example %q (%d): %d feature and %d token elements, want %d and %d", e.Name, i, len(e.Feature), len(e.Token), text.Dim(), text.Width())
+		}
+		if !slices.ContainsFunc(e.Concepts[:min(o.TopConcepts, len(e.Concepts))], func(c string) bool { return !phrases.Dropped(strings.TrimSpace(c)) }) {
+			return nil, fmt.Errorf("phi: example %q (%d) has no concept with phrases", e.Name, i)
+		}
+	}
+	if o.Hidden == 0 {
+		o.Hidden = 4 * text.Dim()
+	}
+	t := &Trainer{dev: dev, text: text, tok: tok, rules: rules, phrases: phrases, opts: o, examples: examples, choices: seededChoices{o.Seed}}
+	t.net = newNetwork(text.Dim(), o.Hidden, text.Width(), o.Seed)
+	if err := t.compile(o.Batch * firstRows); err != nil {
+		return nil, err
+	}
+	for i, l := range t.net.Layers {
+		for k, x := range [][]float32{l.W, l.B} {
+			if err := t.plan.params[2*i+k].p.WriteF32(0, x); err != nil {
+				return nil, fmt.Errorf("phi: %w", err)
+			}
+		}
+	}
+	return t, nil
+}
+
+// firstRows is how many tokens an example's phrase is first expected to take; a longer batch compiles the step anew.
+const firstRows = 20
+
+// newNetwork initialises as torch.nn.Linear does: weights and biases uniform in +-1/sqrt(in).
+func newNetwork(in, hidden, out int, seed uint64) *Network {
+	n := &Network{Act: runtime.GELU, Meta: map[string]string{}}
+	r := rand.New(rand.NewPCG(seed, math.MaxUint64))
+	for _, s := range [][2]int{{hidden, in}, {hidden, hidden}, {out, hidden}} {
+		l := Layer{Out: s[0], In: s[1], W: make([]float32, s[0]*s[1]), B: make([]float32, s[0])}
+		bound := 1 / math.Sqrt(float64(s[1]))
+		for _, x := range [][]float32{l.W, l.B} {
+			for i := range x {
+				x[i] = float32((2*r.Float64() - 1) * bound)
+			}
+		}
+		n.Layers = append(n.Layers, l)
+	}
+	return n
+}
+
+// compile compiles the step for so many tokens of phrases.
+func (t *Trainer) compile(rows int) error {
+	var err error
+	if t.plan, err = compileTrain(t.dev, t.text, t.net, t.opts.Batch, rows, t.opts); err != nil {
+		return fmt.Errorf("phi: %w", err)
+	}
+	weight := make([]float32, t.opts.Batch)
+	for i := range weight {
+		weight[i] = float32(t.opts.LambdaGPT / float64(t.opts.Batch))
+	}
+	if err := t.plan.weight.WriteF32(0, weight); err != nil {
+		return fmt.Errorf("phi: %w", err)
+	}
+	return nil
+}
+
+// grow compiles the step anew if a batch's phrases need more tokens than it holds.
+func (t *Trainer) grow(prompts []clipnet.Prompt) error {
+	rows := 0
+	for _, p := range prompts {
+		rows += len(p.IDs)
+	}
+	if rows <= t.plan.rows {
+		return nil
+	}
+	state, err := t.state()
+	if err != nil {
+		return err
+	}
+	if err := t.plan.prog.Close(); err != nil {
+		return err
+	}
+	if err := t.compile(rows + rows/4); err != nil {
+		return err
+	}
+	return t.setState(state)
+}
+
+// StepsPerEpoch is the number of whole batches.
+func (t *Trainer) StepsPerEpoch() int { return len(t.examples) / t.opts.Batch }
+
+// Done is the number of steps made, of all epochs.
+func (t *Trainer) Done() int { return t.step }
+
+// Epoch makes an epoch's steps and returns the means of its losses. After the last epoch it makes more, if asked.
+func (t *Trainer) Epoch(ctx context.Context) (Losses, error) {
+	var mean Losses
+	n := t.StepsPerEpoch()
+	order := t.choices.order(t.step/n, len(t.examples))
+	for k := range n {
+		l, err := t.makeStep(ctx, order[k*t.opts.Batch:(k+1)*t.opts.Batch])
+		if err != nil {
+			return mean, fmt.Errorf("phi: epoch %d, step %d: %w", t.step/n+1, k+1, err)
+		}
+		mean.Total += l.Total / float64(n)
+		mean.Distil += l.Distil / float64(n)
+		mean.GPT += l.GPT / float64(n)
+	}
+	return mean, nil
+}
+
+// makeStep trains on a batch of examples.
+func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
+	prompts, plain, err := t.draw(ctx, batch)
+	if err != nil {
+		return Losses{}, err
+	}
+	if err := t.grow(prompts); err != nil {
+		return Losses{}, err
+	}
+	p := t.plan
+	var features, tokens []float32
+	for _, i := range batch {
+		features, tokens = append(features, t.examples[i].Feature...), append(tokens, t.examples[i].Token...)
+	}
+	for k, m := range p.masks {
+		mask := make([]float32, m.Len())
+		t.choices.mask(t.step, k, t.opts.Dropout, mask)
+		if err := m.WriteF32(0, mask); err != nil {
+			return Losses{}, err
+		}
+	}
+	for _, w := range []struct {
+		b runtime.Buffer
+		x []float32
+	}{{p.features, features}, {p.targets, tokens}, {p.plain, plain}, {p.hyper, t.hyper()}} {
+		if err := w.b.WriteF32(0, w.x); err != nil {
+			return Losses{}, err
+		}
+	}
+	if err := p.graph.Layout(prompts); err != nil {
+		return Losses{}, err
+	}
+	if err := p.prog.Run(ctx); err != nil {
+		return Losses{}, err
+	}
+	t.step++
+	return t.losses()
+}
+
+// hyper are AdamW's numbers for the coming step.
+func (t *Trainer) hyper() []float32 {
+	const beta1, beta2, eps = .9, .999, 1e-8 // PyTorch's
+	n, h := float64(t.step+1), make([]float32, runtime.HyperLen)
+	h[runtime.HyperDecay] = float32(1 - t.opts.LR*t.opts.WeightDecay)
+	h[runtime.HyperBeta1], h[runtime.HyperBeta2], h[runtime.HyperEps] = beta1, beta2, eps
+	h[runtime.HyperStep] = float32(t.opts.LR / (1 - math.Pow(beta1, n)))
+	h[runtime.HyperScale] = float32(math.Sqrt(1 - math.Pow(beta2, n)))
+	return h
+}
+
+func (t *Trainer) losses() (Losses, error) {
+	distil, phrase := make([]float32, 1), make([]float32, t.opts.Batch)
+	if err := t.plan.distil.ReadF32(0, distil); err != nil {
+		return Losses{}, err
+	}
+	if err := t.plan.phrase.ReadF32(0, phrase); err != nil {
+		return Losses{}, err
+	}
+	l := Losses{Distil: float64(distil[0])}
+	for _, v := range phrase {
+		l.GPT += float64(v) / float64(len(phrase))
+	}
+	l.Total = t.opts.LambdaDistil*l.Distil + t.opts.LambdaGPT*l.GPT
+	if math.IsNaN(l.Total) || math.IsInf(l.Total, 0) {
+		return l, fmt.Errorf("%w: distillation loss %v, phrase loss %v", ErrDiverged, l.Distil, l.GPT)
+	}
+	return l, nil
+}
+
+// maxRedraws bounds the search for a batch without dropped concepts, which the official code does not.
+const maxRedraws = 1000
+
+// draw chooses a concept and a phrase for each example of a batch; a batch with a dropped concept is redrawn whole, as the
+// official code does.
+func (t *Trainer) draw(ctx context.Context, batch []int) (prompts []clipnet.Prompt, plain []float32, err error) {
+	for attempt := range maxRedraws {
+		prompts = prompts[:0]
+		var texts []string
+		for place, i := range batch {
+			concepts := t.examples[i].Concepts
+			concepts = concepts[:min(t.opts.TopConcepts, len(concepts))]
+			c := strings.TrimSpace(concepts[t.choices.concept(t.step, attempt, place, len(concepts))])
+			if t.phrases.Dropped(c) {
+				break
+			}
+			list := t.phrases.Of(c)
+			text := list[t.choices.phrase(t.step, attempt, place, len(list))]
+			p, err := t.pseudo(text, c, place)
+			if err != nil {
+				return nil, nil, err
+			}
+			prompts, texts = append(prompts, p), append(texts, text)
+		}
+		if len(texts) == len(batch) {
+			plain, err = t.plainFeatures(ctx, texts)
+			return prompts, plain, err
+		}
+	}
+	return nil, nil, fmt.Errorf("no batch without a dropped concept in %d draws", maxRedraws)
+}
+
+// pseudo is a phrase with all occurrences of its concept replaced by " $ ", of which the first is the pseudo-word.
+func (t *Trainer) pseudo(text, concept string, word int) (clipnet.Prompt, error) {
+	before, after, _ := strings.Cut(text, concept)
+	pieces := []string{before + " ", " " + strings.ReplaceAll(after, concept, " $ ")}
+	ids, places, _, err := t.tok.AppendPrompt(nil, nil, tokenizer.Prompt{Pieces: pieces}, t.rules, t.text.Context())
+	if err != nil {
+		return clipnet.Prompt{}, fmt.Errorf("phrase %q of concept %q: %w", text, concept, err)
+	}
+	return clipnet.Prompt{IDs: ids, Pseudo: []clipnet.Pseudo{{Place: int(places[0]), Word: word}}}, nil
+}
+
+// maxPlain bounds the plain phrases whose features are kept: 128 MiB at 512 elements.
+const maxPlain = 1 << 16
+
+// plainFeatures are the features of plain phrases, each computed once.
+func (t *Trainer) plainFeatures(ctx context.Context, texts []string) ([]float32, error) {
+	if len(t.plain) > maxPlain || t.plain == nil {
+		t.plain = map[string][]float32{}
+	}
+	var fresh []string
+	var prompts []clipnet.Prompt
+	for _, s := range texts {
+		if _, ok := t.plain[s]; !ok {
+			t.plain[s] = nil
+			ids, _ := t.tok.EncodeContext(nil, s, t.rules, t.text.Context())
+			fresh, prompts = append(fresh, s), append(prompts, clipnet.Prompt{IDs: ids})
+		}
+	}
+	d := t.text.Dim()
+	features := make([]float32, len(fresh)*d)
+	if err := t.text.Encode(ctx, features, prompts, nil); err != nil {
+		t.plain = nil // it names phrases without features
+		return nil, err
+	}
+	for k, s := range fresh {
+		t.plain[s] = features[k*d : (k+1)*d]
+	}
+	out := make([]float32, 0, len(texts)*d)
+	for _, s := range texts {
+		out = append(out, t.plain[s]...)
+	}
+	return out, nil
+}
+
+// Network returns the network as trained so far.
+func (t *Trainer) Network() (*Network, error) {
+	n := &Network{Act: t.net.Act, Meta: t.net.Meta}
+	for i, l := range t.net.Layers {
+		l.W, l.B = make([]float32, len(l.W)), make([]float32, len(l.B))
+		if err := errors.Join(t.plan.params[2*i].p.ReadF32(0, l.W), t.plan.params[2*i+1].p.ReadF32(0, l.B)); err != nil {
+			return nil, fmt.Errorf("phi: %w", err)
+		}
+		n.Layers = append(n.Layers, l)
+	}
+	return n, nil
+}
+
+// Close releases the device memory.
+func (t *Trainer) Close() error { return t.plan.prog.Close() }
