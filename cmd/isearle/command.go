@@ -37,7 +37,11 @@ type entry struct {
 // commands is the table of commands, in the order of the help.
 func commands() []entry {
 	return []entry{
+		{"demo", demoHelp, func() command { return new(demoCommand) }},
 		{"embed", embedHelp, func() command { return new(embedCommand) }},
+		{"compose", composeHelp, func() command { return new(composeCommand) }},
+		{"search", searchHelp, func() command { return new(searchCommand) }},
+		{"invert", invertHelp, func() command { return new(invertCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
 		{"info", infoHelp, func() command { return new(infoCommand) }},
 		{"convert", convertHelp, func() command { return new(convertCommand) }},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -47,6 +48,7 @@ type embedCommand struct {
 	text, raw, null, grow, restart bool
 	coarse                         bool
 	dtype, ids                     string
+	saveEvery                      time.Duration
 }
 
 func (c *embedCommand) flags(fs *pflag.FlagSet) {
@@ -60,6 +62,7 @@ func (c *embedCommand) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.coarse, "int8", false, "add an int8 copy to a gallery, by which searches read less and find the same")
 	fs.BoolVar(&c.grow, "append", false, "add to the gallery that is there")
 	fs.BoolVar(&c.restart, "restart", false, "begin anew: use nothing of an interrupted run or an existing gallery")
+	fs.DurationVar(&c.saveEvery, "save-every", 2*time.Second, "what a process that is killed loses is at most the work of this `TIME`")
 	c.engine.modelFlags(fs)
 	c.engine.imageFlags(fs)
 	c.engine.text.flags(fs)
@@ -123,7 +126,7 @@ func (c *embedCommand) open(s *session, eng *engine) (sink, error) {
 	if n := w.Resumed(); n > 0 {
 		s.console.Notef("isearle embed: going on with the %d rows that an interrupted run has left", n)
 	}
-	return newFileSink(w, c.output), nil
+	return &fileSink{w: w, path: c.output, every: c.saveEvery, saved: time.Now()}, nil
 }
 
 // images embeds the images that args name.

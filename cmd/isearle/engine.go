@@ -27,7 +27,7 @@ type engineFlags struct {
 }
 
 func (f *engineFlags) modelFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&f.model, "model", "m", "", "the CLIP, `MODEL`: a directory, a safetensors file or a torch checkpoint; without it the one inside the program")
+	fs.StringVarP(&f.model, "model", "m", "", "`MODEL` to use: a directory, a safetensors file or a torch checkpoint; without it the one inside the program")
 	f.device.flags(fs)
 	f.checkpoint.flags(fs)
 }
@@ -48,7 +48,32 @@ func (f *engineFlags) composeFlags(fs *pflag.FlagSet) {
 
 func (f *engineFlags) phiFlags(fs *pflag.FlagSet) {
 	choose(fs, &f.method, "method", "how an image becomes a pseudo-word", "phi")
-	fs.StringVar(&f.phi, "phi", "", "the textual inversion network of the model, a `FILE`: safetensors, or the official checkpoint")
+	fs.StringVar(&f.phi, "phi", "", "`FILE` of the textual inversion network for the model: safetensors, or the official checkpoint")
+}
+
+// openFor opens the engine for queries to a gallery, which must be of the same model. Images are prepared as the gallery's
+// were, as far as the user, whose flags are given, did not say otherwise.
+func (f *engineFlags) openFor(g *search.Gallery, given *pflag.FlagSet) (*engine, error) {
+	m := g.Meta()
+	var err error
+	if m.Pad != "" && !given.Changed("pad") {
+		if f.pad, err = preprocess.ParsePad(m.Pad); err != nil {
+			return nil, fmt.Errorf("gallery %q: %w", g.Path(), err)
+		}
+	}
+	if m.Order != "" && !given.Changed("order") {
+		if f.order, err = preprocess.ParseOrder(m.Order); err != nil {
+			return nil, fmt.Errorf("gallery %q: %w", g.Path(), err)
+		}
+	}
+	e, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.CheckModel(e.Model()); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
 }
 
 // engine is a search.Engine with its device.

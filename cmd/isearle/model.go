@@ -71,7 +71,7 @@ type checkpointFlags struct {
 func (f *checkpointFlags) flags(fs *pflag.FlagSet) {
 	fs.IntSliceVar(&f.heads, "heads", nil, "attention heads of a checkpoint that does not tell: `VISION,TEXT`")
 	fs.Var(choice{&f.activation, []string{"quick_gelu", "gelu"}}, "activation", "activation of a checkpoint that does not tell")
-	fs.StringVar(&f.prefix, "prefix", "", "what the `NAMES` of the model's tensors begin with in a checkpoint of several")
+	fs.StringVar(&f.prefix, "tensor-prefix", "", "the model's tensors begin with `NAME`, in a checkpoint of several models")
 }
 
 func (f *checkpointFlags) options() (o weights.Options, err error) {

@@ -26,19 +26,13 @@ type sink interface {
 	leave() error
 }
 
-// flushEvery is how much work a process that is killed loses at most.
-const flushEvery = 2 * time.Second
-
 // fileSink is a file that appears as a whole.
 type fileSink struct {
-	mu      sync.Mutex
-	w       *search.Writer
-	path    string
-	flushed time.Time
-}
-
-func newFileSink(w *search.Writer, path string) *fileSink {
-	return &fileSink{w: w, path: path, flushed: time.Now()}
+	mu    sync.Mutex
+	w     *search.Writer
+	path  string
+	every time.Duration // how much work a process that is killed loses at most
+	saved time.Time
 }
 
 func (f *fileSink) digests() bool { return true }
@@ -62,10 +56,10 @@ func (f *fileSink) keep(id string, d search.Digest) error {
 func (f *fileSink) add(id string, d search.Digest, feature []float32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.w.Add(id, d, feature); err != nil || time.Since(f.flushed) < flushEvery {
+	if err := f.w.Add(id, d, feature); err != nil || time.Since(f.saved) < f.every {
 		return err
 	}
-	f.flushed = time.Now()
+	f.saved = time.Now()
 	return f.w.Flush()
 }
 

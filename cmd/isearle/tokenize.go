@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -18,8 +21,8 @@ Usage:
   isearle tokenize [flags] [FILE | -]
 
 One caption a line, from FILE or standard input; one JSON array of ids a line, from the id that begins a text to the
-one that ends it. An empty line is an empty caption. The vocabulary is CLIP's own 49,408 tokens unless --tokenizer
-names another.
+one that ends it. An empty line is an empty caption. The vocabulary is CLIP's own 49,408 tokens unless -m or --tokenizer
+names a model that comes with another.
 
 Examples:
   echo 'a photo of a cat' | isearle tokenize
@@ -29,11 +32,13 @@ Examples:
 
 type tokenizeCommand struct {
 	text    textFlags
+	model   string
 	null    bool
 	context int
 }
 
 func (c *tokenizeCommand) flags(fs *pflag.FlagSet) {
+	fs.StringVarP(&c.model, "model", "m", "", "`MODEL` whose vocabulary is used: its directory or a file in it")
 	c.text.flags(fs)
 	fs.BoolVarP(&c.null, "null", "0", false, "captions end with NUL instead of a new line")
 	fs.IntVar(&c.context, "context", 0, "at most `N` ids, the last of them the end of text (0: however many there are)")
@@ -60,11 +65,9 @@ func (c *tokenizeCommand) run(ctx context.Context, s *session, args []string) er
 		return err
 	}
 	defer in.Close()
-	t := tokenizer.CLIP()
-	if c.text.tokenizer != "" {
-		if t, err = tokenizer.Load(c.text.tokenizer); err != nil {
-			return err
-		}
+	t, err := c.vocabulary()
+	if err != nil {
+		return err
 	}
 	var ids []int32
 	var row []byte
@@ -89,6 +92,29 @@ func (c *tokenizeCommand) run(ctx context.Context, s *session, args []string) er
 		}
 	}
 	return nil
+}
+
+// vocabulary finds the tokeniser as an engine does for a model.
+func (c *tokenizeCommand) vocabulary() (*tokenizer.Tokenizer, error) {
+	if c.text.tokenizer != "" {
+		return tokenizer.Load(c.text.tokenizer)
+	}
+	if c.model == "" {
+		return tokenizer.CLIP(), nil
+	}
+	info, err := os.Stat(c.model)
+	if err != nil {
+		return nil, err
+	}
+	dir := c.model
+	if !info.IsDir() {
+		dir = filepath.Dir(dir)
+	}
+	t, err := tokenizer.Load(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return tokenizer.CLIP(), nil
+	}
+	return t, err
 }
 
 // appendIDs appends a JSON array and a new line.

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"isearle/runtime"
+	"isearle/search"
+)
+
+const composeHelp = `Compute the features of composed queries, for any other engine.
+
+Usage:
+  isearle compose [-o FILE] [flags] --image REF [TEXT]
+  isearle compose [-o FILE] [flags] TEXT
+  isearle compose [-o FILE] [flags] < QUERIES
+
+A query is a reference image with a change, an image, or a text. QUERIES are lines of a path and a caption with a tab
+between, either of which may be empty, or JSON objects with the keys image and text, and perhaps id. The features have
+unit length. They are written as one object a line, or to an array (.npy), a file of lines (.jsonl) or a gallery
+(.isx).
+
+Examples:
+  isearle compose --image chair.jpg 'is made of wood'
+  isearle compose -m ViT-B-32.pt --phi SEARLE_ViT-B32.pt -o queries.npy < queries.tsv
+`
+
+type composeCommand struct {
+	engine engineFlags
+	image  string
+	output string
+}
+
+func (c *composeCommand) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.image, "image", "", "the reference `IMAGE`")
+	fs.StringVarP(&c.output, "output", "o", "", "write to `FILE`: .npy, .jsonl or .isx")
+	c.engine.modelFlags(fs)
+	c.engine.composeFlags(fs)
+	c.engine.imageFlags(fs)
+	c.engine.text.flags(fs)
+}
+
+func (c *composeCommand) run(ctx context.Context, s *session, args []string) (err error) {
+	asked, err := askedFor(s, c.image, args)
+	if err != nil {
+		return err
+	}
+	eng, err := c.engine.open()
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+	out, err := c.open(s, eng)
+	if err != nil {
+		return err
+	}
+	a := answerer{s: s, program: "isearle compose", engine: eng}
+	placed := 0
+	err = a.each(ctx, asked, func(answers []answer) error {
+		for _, q := range answers {
+			if err := out.add(q.ID, search.Digest{}, q.feature); err != nil {
+				return err
+			}
+			placed++
+		}
+		return s.out.Flush()
+	})
+	switch {
+	case err != nil:
+		return errors.Join(err, out.leave())
+	case placed == 0 && !a.failed:
+		err = errors.New("no queries: nothing is written")
+	}
+	if err = errors.Join(err, out.commit()); err == nil && a.failed {
+		return errInputs
+	}
+	return err
+}
+
+func (c *composeCommand) open(s *session, eng *engine) (sink, error) {
+	if c.output == "" || c.output == "-" {
+		return &lineSink{w: s.out}, nil
+	}
+	meta := search.Meta{Model: eng.Model(), Dim: eng.Dim(), Normalised: true, DType: runtime.F32, Tool: "isearle " + programVersion()}
+	w, err := search.Create(c.output, meta, search.WriterOptions{Restart: true})
+	if err != nil {
+		return nil, err
+	}
+	return &fileSink{w: w, path: c.output, every: time.Minute, saved: time.Now()}, nil
+}
