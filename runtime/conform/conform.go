@@ -58,6 +58,13 @@ func (b *Builder) Floats(name string, rows, cols int) runtime.View {
 	return v
 }
 
+// Values is an F32 operand of one row with the given elements.
+func (b *Builder) Values(name string, x ...float32) runtime.View {
+	v := b.Plan.New(name, runtime.F32, 1, len(x))
+	b.floats[v.Slot] = x
+	return v
+}
+
 // Typed is a floating-point operand of any dtype, in a buffer of its own.
 func (b *Builder) Typed(name string, dt runtime.DType, rows, cols int) runtime.View {
 	buf, err := b.dev.Alloc(dt, rows*cols)
@@ -115,28 +122,40 @@ func (b *Builder) Check(v runtime.View) {
 	b.outputs = append(b.outputs, v)
 }
 
-// run builds a case on a device, runs it with a live extent, and returns its outputs' whole memory.
-func run(tb testing.TB, dev runtime.Device, c Case, live int) [][]float32 {
-	tb.Helper()
-	b := &Builder{tb: tb, dev: dev, Plan: runtime.NewPlan(c.Op + "/" + c.Name),
-		floats: map[runtime.Slot][]float32{}, ints: map[runtime.Slot][]int32{}}
-	b.N = runtime.Dim{Cap: c.Cap, Live: b.Ints("live", int32(live))}
-	c.Build(b)
-	prog, err := dev.Compile(b.Plan)
+// newBuilder starts a Plan for an extent of which so much is live.
+func newBuilder(tb testing.TB, dev runtime.Device, name string, extent, live int) *Builder {
+	b := &Builder{tb: tb, dev: dev, Plan: runtime.NewPlan(name), floats: map[runtime.Slot][]float32{}, ints: map[runtime.Slot][]int32{}}
+	b.N = runtime.Dim{Cap: extent, Live: b.Ints("live", int32(live))}
+	return b
+}
+
+// compile compiles the Plan and fills its operands.
+func (b *Builder) compile() runtime.Program {
+	b.tb.Helper()
+	prog, err := b.dev.Compile(b.Plan)
 	if err != nil {
-		tb.Fatal(err)
+		b.tb.Fatal(err)
 	}
-	defer prog.Close()
 	for s, x := range b.floats {
 		if err := prog.Buffer(s).WriteF32(0, x); err != nil {
-			tb.Fatal(err)
+			b.tb.Fatal(err)
 		}
 	}
 	for s, x := range b.ints {
 		if err := prog.Buffer(s).WriteI32(0, x); err != nil {
-			tb.Fatal(err)
+			b.tb.Fatal(err)
 		}
 	}
+	return prog
+}
+
+// run builds a case on a device, runs it with a live extent, and returns its outputs' whole memory.
+func run(tb testing.TB, dev runtime.Device, c Case, live int) [][]float32 {
+	tb.Helper()
+	b := newBuilder(tb, dev, c.Op+"/"+c.Name, c.Cap, live)
+	c.Build(b)
+	prog := b.compile()
+	defer prog.Close()
 	if err := prog.Run(context.Background()); err != nil {
 		tb.Fatal(err)
 	}

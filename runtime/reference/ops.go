@@ -44,6 +44,14 @@ func (m mat) set(i, j int, x float64) {
 	m.f[m.v.Offset+i*m.v.Stride+j] = x
 }
 
+// put sets an element, or adds to it.
+func (m mat) put(i, j int, x float64, add bool) {
+	if add {
+		x += m.at(i, j)
+	}
+	m.set(i, j, x)
+}
+
 // row is a copy of row i.
 func (m mat) row(i int) []float64 {
 	return append([]float64(nil), m.f[m.v.Offset+i*m.v.Stride:][:m.v.Cols]...)
@@ -92,13 +100,57 @@ func (p *program) step(op runtime.Op) func() {
 	case runtime.CopyRows:
 		return func() {
 			for i := range p.live(o.Rows) {
-				if s, d := index(p.ints(o.SrcRows), i), index(p.ints(o.DstRows), i); s >= 0 && d >= 0 {
-					p.mat(o.Dst).setRow(d, p.mat(o.Src).row(s))
+				s, d := index(p.ints(o.SrcRows), i), index(p.ints(o.DstRows), i)
+				for j := 0; s >= 0 && d >= 0 && j < o.Src.Cols; j++ {
+					p.mat(o.Dst).put(d, j, p.mat(o.Src).at(s, j), o.Add)
 				}
 			}
 		}
 	case runtime.Project:
 		return func() { p.project(o) }
+	}
+	return p.backward(op)
+}
+
+// backward is step for gradients, losses and what trains.
+func (p *program) backward(op runtime.Op) func() {
+	switch o := op.(type) {
+	case runtime.LinearGrad:
+		return func() { p.linearGrad(o) }
+	case runtime.WeightGrad:
+		return func() { p.weightGrad(o) }
+	case runtime.LayerNormGrad:
+		return func() { p.layerNormGrad(o) }
+	case runtime.AttentionGrad:
+		return func() { p.attentionGrad(o) }
+	case runtime.GatherSum:
+		return func() {
+			starts, list := p.ints(o.Starts), p.ints(o.List)
+			for r := range p.live(o.Rows) {
+				p.mat(o.Dst).setRow(r, make([]float64, o.Dst.Cols))
+				for _, src := range list[starts[r]:starts[r+1]] {
+					for j := range o.Dst.Cols {
+						p.mat(o.Dst).put(r, j, p.mat(o.Src).at(int(src), j), true)
+					}
+				}
+			}
+		}
+	case runtime.CosineLoss:
+		return func() { p.cosineLoss(o) }
+	case runtime.InfoNCE:
+		return func() { p.infoNCE(o) }
+	case runtime.AdamW:
+		return func() { p.adamW(o) }
+	case runtime.Random:
+		return func() { p.random(o) }
+	case runtime.Multiply:
+		return func() {
+			for r := range p.live(o.Rows) {
+				for j := range o.X.Cols {
+					p.mat(o.Out).set(r, j, p.mat(o.X).at(r, j)*p.mat(o.Y).at(r, j))
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -174,12 +226,17 @@ func act(a runtime.Activation, x float64) float64 {
 	return x
 }
 
+// matrixOf reads a packed weight, or a matrix in device memory.
+func (p *program) matrixOf(w runtime.Weight, dense runtime.View) func(j, i int) float64 {
+	if w, ok := w.(*Weight); ok {
+		return func(j, i int) float64 { return w.w[j*w.in+i] }
+	}
+	return p.mat(dense).at
+}
+
 func (p *program) linear(o runtime.Linear) {
 	out, in := o.Shape()
-	w := func(j, i int) float64 { return p.mat(o.Dense).at(j, i) }
-	if o.W != nil {
-		w = func(j, i int) float64 { return o.W.(*Weight).w[j*in+i] }
-	}
+	w := p.matrixOf(o.W, o.Dense)
 	for r := range p.live(o.Rows) {
 		x := p.norm(o.Norm, p.mat(o.X).row(r))
 		for j := range out {
