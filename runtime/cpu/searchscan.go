@@ -95,14 +95,11 @@ func (c *scanner) flush() {
 // score packs consecutive rows of data, which are rows ids of the chunk, and offers them to all queries.
 func (c *scanner) score(data []byte, ids []uint32) {
 	s, k, n := c.s, c.s.dev.k, len(ids)
-	switch s.chunk.DType {
-	case runtime.F32:
-		k.Pack(c.panel, as[float32](data), s.dim, n, s.dim)
-	case runtime.F16:
-		k.PackF16(c.panel, as[uint16](data), s.dim, n, s.dim)
-	case runtime.BF16:
-		k.PackBF16(c.panel, as[uint16](data), s.dim, n, s.dim)
+	if s.nq <= k.MR {
+		c.scoreFew(data, ids)
+		return
 	}
+	c.pack(data, n, 0, s.dim)
 	tiles := blocks(s.nq, k.MR)
 	for t := range tiles {
 		lo, hi := s.nq*t/tiles, s.nq*(t+1)/tiles
@@ -113,9 +110,54 @@ func (c *scanner) score(data []byte, ids []uint32) {
 	}
 }
 
+// scoreFew is score for as many queries as one tile has. A panel is read only once then, so it is packed and multiplied in
+// parts that stay in the first-level cache; the chain of multiply-adds goes on from part to part.
+func (c *scanner) scoreFew(data []byte, ids []uint32) {
+	s, k, n := c.s, c.s.dev.k, len(ids)
+	part := max(1, partFloats/k.NR)
+	for at := 0; at < s.dim; at += part {
+		depth := min(part, s.dim-at)
+		c.pack(data, n, at, depth)
+		k.Gemm(c.tile, k.NR, s.queries[at:], s.dim, s.nq, c.panel, depth, at > 0)
+	}
+	for q := range s.nq {
+		c.offer(q, c.tile[q*k.NR:][:n], ids)
+	}
+}
+
+// partFloats is a third of a first-level cache of 48 KiB. On the cores this was measured on, one query is answered a tenth
+// faster than with whole panels.
+const partFloats = 16 << 10 / 4
+
+// pack fills the panel with elements at to at+depth-1 of n rows.
+func (c *scanner) pack(data []byte, n, at, depth int) {
+	k, dim := c.s.dev.k, c.s.dim
+	switch c.s.chunk.DType {
+	case runtime.F32:
+		k.Pack(c.panel, as[float32](data)[at:], dim, n, depth)
+	case runtime.F16:
+		k.PackF16(c.panel, as[uint16](data)[at:], dim, n, depth)
+	case runtime.BF16:
+		k.PackBF16(c.panel, as[uint16](data)[at:], dim, n, depth)
+	}
+}
+
 // offer adds the scores that reach query q's floor. NaN reaches none.
 func (c *scanner) offer(q int, scores []float32, ids []uint32) {
 	floor := c.floor(q)
+	for len(scores) >= 8 {
+		// Nearly always none of them does, and eight comparisons cost less than eight turns of a loop.
+		if s := (*[8]float32)(scores); s[0] >= floor || s[1] >= floor || s[2] >= floor || s[3] >= floor ||
+			s[4] >= floor || s[5] >= floor || s[6] >= floor || s[7] >= floor {
+			floor = c.take(q, scores[:8], ids, floor)
+		}
+		scores, ids = scores[8:], ids[8:]
+	}
+	c.take(q, scores, ids, floor)
+}
+
+// take adds scores one by one and returns the floor as it is then.
+func (c *scanner) take(q int, scores []float32, ids []uint32, floor float32) float32 {
 	for i, v := range scores {
 		if v >= floor {
 			if t := &c.tops[q]; t.add(newKey(v, uint32(c.s.first)+ids[i])) {
@@ -124,6 +166,7 @@ func (c *scanner) offer(q int, scores []float32, ids []uint32) {
 			}
 		}
 	}
+	return floor
 }
 
 // floor is the best score known to be reached by query q's k-th best hit.
