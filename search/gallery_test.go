@@ -321,13 +321,13 @@ func FuzzGallery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = g.Verify(context.Background())
+		// Not Verify and Row: coverage that depends on goroutines and hash seeds leads the fuzzer astray.
+		x := make([]float32, g.Meta().Dim)
 		for i := range g.Len() {
+			_ = g.verifyRow(i, x)
 			g.ID(i)
 			g.Digest(i)
-			g.Feature(i, nil)
 		}
-		g.Row("a")
 		g.Chunk(0, g.Len())
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -175,7 +176,7 @@ func TestTornJournal(t *testing.T) {
 	resume("zeros behind", append(bytes.Clone(journal), make([]byte, 100)...))
 }
 
-// TestKilled kills a process that writes, again and again, until one is quick enough.
+// TestKilled kills processes that write, and lets the last one finish.
 func TestKilled(t *testing.T) {
 	if path := os.Getenv("ISEARLE_TEST_WRITE"); path != "" {
 		child(t, path)
@@ -184,10 +185,13 @@ func TestKilled(t *testing.T) {
 	x, meta := features(7, 300, 16), testMeta(16)
 	whole, parts := filepath.Join(t.TempDir(), "g.isx"), filepath.Join(t.TempDir(), "g.isx")
 	run(t, whole, meta, WriterOptions{}, x, -1)
-	kills := 0
-	for {
+	for flushes := range 6 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 		cmd.Env = append(os.Environ(), "ISEARLE_TEST_WRITE="+parts)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -195,34 +199,32 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// One byte comes for each flush: some progress is made before the kill.
-		if n, _ := out.Read(make([]byte, 1)); n == 0 {
-			if err := cmd.Wait(); err != nil {
-				t.Fatal(err)
-			}
-			break
-		}
-		if kills++; kills <= 5 {
-			cmd.Process.Kill()
-		}
-		if err := cmd.Wait(); err == nil && kills > 5 {
-			break
-		} else if kills > 5 {
+		// A byte comes for each flush, so that some progress is made before the kill.
+		if _, err := io.ReadFull(out, make([]byte, flushes+1)); err != nil {
 			t.Fatal(err)
 		}
+		cmd.Process.Kill()
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("the process was not killed")
+		}
+		in.Close()
 	}
-	if kills <= 5 || !bytes.Equal(read(t, whole), read(t, parts)) {
-		t.Errorf("after %d kills the file differs", kills)
+	if kept := run(t, parts, meta, WriterOptions{}, x, -1); kept < 3*6 || kept == 300 {
+		t.Errorf("%d rows are left by the killed processes", kept)
+	}
+	if !bytes.Equal(read(t, whole), read(t, parts)) {
+		t.Error("the file differs")
 	}
 	only(t, parts)
 }
 
-// child writes slowly enough to be killed: it is the other process of TestKilled.
+// child is the other process of TestKilled: it writes, and stops after some flushes to be killed at the latest then.
 func child(t *testing.T, path string) {
 	w, err := Create(path, testMeta(16), WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	flushes := 0
 	for i, f := range features(7, 300, 16) {
 		d := DigestOf(encode(nil, f, runtime.F32))
 		if ok, err := w.Keep(testID(i), d); err != nil {
@@ -238,10 +240,10 @@ func child(t *testing.T, path string) {
 				t.Fatal(err)
 			}
 			os.Stdout.WriteString(".")
+			if flushes++; flushes == 12 {
+				os.Stdin.Read(make([]byte, 1))
+			}
 		}
-	}
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
 	}
 }
 
