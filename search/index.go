@@ -15,6 +15,7 @@ import (
 type Index struct {
 	g      *Gallery
 	search runtime.Search
+	step   int // rows of a chunk: whole words of a mask
 
 	mu     sync.Mutex
 	unit   []byte // a chunk's normalised rows, where the gallery's are not
@@ -44,7 +45,17 @@ func OpenIndex(ctx context.Context, g *Gallery, dev runtime.Device, o IndexOptio
 	if err != nil {
 		return nil, fmt.Errorf("search: index of %q: %w", g.path, err)
 	}
-	return &Index{g: g, search: s}, nil
+	x := &Index{g: g, search: s}
+	x.setChunk(chunkBytes)
+	if !g.meta.Normalised {
+		x.setChunk(unitBytes)
+	}
+	return x, nil
+}
+
+// setChunk makes chunks about so large.
+func (x *Index) setChunk(bytes int) {
+	x.step = max(1, bytes/(x.g.meta.Dim*x.g.meta.DType.Size())/64) * 64
 }
 
 // Query asks for the K rows most similar to each of some features.
@@ -102,10 +113,12 @@ func (x *Index) answer(ctx context.Context, q Query) ([][]Result, error) {
 	excluded := make([][]int, len(q.Features))
 	for i, ids := range q.Exclude {
 		for _, id := range ids {
-			if row, ok := x.g.Row(id); ok && !slices.Contains(excluded[i], row) {
+			if row, ok := x.g.Row(id); ok {
 				excluded[i] = append(excluded[i], row)
 			}
 		}
+		slices.Sort(excluded[i])
+		excluded[i] = slices.Compact(excluded[i])
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -180,19 +193,15 @@ func (x *Index) scan(ctx context.Context, queries []float32, nq, k int, exact bo
 	if err := x.search.Begin(queries, nq, k); err != nil {
 		return err
 	}
-	size, limit := x.g.meta.Dim*x.g.meta.DType.Size(), chunkBytes
-	if !x.g.meta.Normalised {
-		limit = unitBytes
-	}
-	step := max(1, limit/size/64) * 64 // whole words of a mask
-	for lo := 0; lo < x.g.rows; lo += step {
+	for lo := 0; lo < x.g.rows; lo += x.step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		hi := min(lo+step, x.g.rows)
+		hi := min(lo+x.step, x.g.rows)
 		if err := x.search.Feed(lo, x.chunk(lo, hi, exact)); err != nil {
 			return err
 		}
+		x.g.release(lo, hi)
 	}
 	x.hits = slices.Grow(x.hits[:0], nq*k)[:nq*k]
 	x.counts = slices.Grow(x.counts[:0], nq)[:nq]
@@ -232,14 +241,14 @@ func (x *Index) normalise(c *runtime.Chunk, lo int) {
 	c.DType, c.Data = runtime.F32, x.unit[:4*d*c.Rows]
 }
 
-// results turns hits into at most k results without the excluded rows.
+// results turns hits into at most k results without the excluded rows, which are sorted.
 func (x *Index) results(hits []runtime.Hit, k int, excluded []int) []Result {
 	out := make([]Result, 0, min(k, len(hits)))
 	for _, h := range hits {
 		if len(out) == k {
 			break
 		}
-		if !slices.Contains(excluded, h.Row) {
+		if _, hidden := slices.BinarySearch(excluded, h.Row); !hidden {
 			out = append(out, Result{ID: x.g.ID(h.Row), Row: h.Row, Rank: len(out) + 1, Score: h.Score})
 		}
 	}

@@ -119,6 +119,7 @@ func scaled(x [][]float32) (out [][]float32) {
 
 func testIndex(t *testing.T, g *Gallery, queries [][]float32) {
 	one, two := index(t, g, device(t, 1)), index(t, g, device(t, 2))
+	two.setChunk(1) // as small as can be
 	exclude := make([][]string, len(queries))
 	for i := range exclude {
 		exclude[i] = []string{testID(0), "nowhere", testID(30 + i), testID(0)}
