@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"os"
 	"slices"
@@ -38,10 +36,9 @@ func askedFor(s *session, image string, args []string) (iter.Seq2[queries.Query,
 
 // answerer computes the features of queries, batch by batch.
 type answerer struct {
-	s       *session
-	program string
-	engine  *engine
-	failed  bool // a query was named and left out
+	s      *session
+	engine *engine
+	failed bool // a query was named and left out
 	// pictures finds a picture inside the program by its id; nil if references are files only.
 	pictures func(id string) (demo.Picture, bool)
 }
@@ -76,7 +73,7 @@ func (a *answerer) each(ctx context.Context, asked iter.Seq2[queries.Query, erro
 
 func (a *answerer) fail(err error) {
 	a.failed = true
-	a.s.console.Failf("%s: %v", a.program, err)
+	a.s.fail(err)
 }
 
 // compute computes a batch.
@@ -97,7 +94,7 @@ func (a *answerer) compute(ctx context.Context, batch []queries.Query) ([]answer
 			a.fail(ref.Err)
 			continue
 		case q.Empty:
-			a.s.console.Notef("%s: query %s: the caption is empty: the image alone is the query", a.program, q.ID)
+			a.s.notef("query %s: the caption is empty: the image alone is the query", q.ID)
 		}
 		answers = append(answers, answer{Query: q})
 		compositions = append(compositions, search.Composition{Image: ref.Feature, Text: q.Text})
@@ -105,13 +102,11 @@ func (a *answerer) compute(ctx context.Context, batch []queries.Query) ([]answer
 	dim := a.engine.Dim()
 	features := make([]float32, len(answers)*dim)
 	cut, err := a.engine.Compose(ctx, features, compositions)
-	if errors.Is(err, search.ErrNoPhi) {
-		return nil, fmt.Errorf("%w: an image with a caption needs --phi", err)
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	for _, i := range cut {
-		a.s.console.Notef("%s: query %s: the caption is cut to fit %d tokens", a.program, answers[i].ID, a.engine.Config().Text.Context)
+		a.s.notef("query %s: the caption is cut to fit %d tokens", answers[i].ID, a.engine.Config().Text.Context)
 	}
 	for i := range answers {
 		answers[i].feature = features[i*dim : (i+1)*dim]

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -12,9 +14,21 @@ import (
 // session is what a command runs in.
 type session struct {
 	streams
+	program string        // how the command was called: "isearle embed"
 	out     *bufio.Writer // standard output
 	console *console.Console
 	common  common
+}
+
+// fail tells an error in one line. The command's name stands in it once, also where the failing package has the same.
+func (s *session) fail(err error) {
+	_, name, _ := strings.Cut(s.program, " ")
+	s.console.Failf("%s: %s", s.program, strings.TrimPrefix(err.Error(), name+": "))
+}
+
+// notef tells something that is no failure.
+func (s *session) notef(format string, args ...any) {
+	s.console.Notef("%s: %s", s.program, fmt.Sprintf(format, args...))
 }
 
 // common are the flags that every command has.

@@ -57,7 +57,7 @@ func (c *composeCommand) run(ctx context.Context, s *session, args []string) (er
 	if err != nil {
 		return err
 	}
-	a := answerer{s: s, program: "isearle compose", engine: eng}
+	a := answerer{s: s, engine: eng}
 	placed := 0
 	err = a.each(ctx, asked, func(answers []answer) error {
 		for _, q := range answers {
@@ -89,5 +89,5 @@ func (c *composeCommand) open(s *session, eng *engine) (sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fileSink{w: w, path: c.output, every: time.Minute, saved: time.Now()}, nil
+	return &fileSink{w: w, every: time.Minute, saved: time.Now()}, nil
 }

@@ -56,7 +56,7 @@ func (c *convertCommand) run(_ context.Context, s *session, args []string) error
 	}
 	defer m.Close()
 	for _, a := range m.Assumed {
-		s.console.Notef("%s: assumed %s", args[0], a)
+		s.notef("%s: assumed %s", args[0], a)
 	}
 	var layout weights.Layout
 	if c.layout != "" {

@@ -72,7 +72,7 @@ func (c *demoCommand) run(ctx context.Context, s *session, args []string) error 
 	if err := atomicfile.Write(c.output, func(w io.Writer) error { return png.Encode(w, picture) }); err != nil {
 		return err
 	}
-	s.console.Notef("contact sheet: %s", c.output)
+	s.notef("the contact sheet is %s", c.output)
 	return nil
 }
 

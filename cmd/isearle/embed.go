@@ -124,9 +124,9 @@ func (c *embedCommand) open(s *session, eng *engine) (sink, error) {
 		return nil, err
 	}
 	if n := w.Resumed(); n > 0 {
-		s.console.Notef("isearle embed: going on with the %d rows that an interrupted run has left", n)
+		s.notef("going on with the %d rows that an interrupted run has left", n)
 	}
-	return &fileSink{w: w, path: c.output, every: c.saveEvery, saved: time.Now()}, nil
+	return &fileSink{w: w, every: c.saveEvery, saved: time.Now()}, nil
 }
 
 // images embeds the images that args name.

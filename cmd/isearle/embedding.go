@@ -43,7 +43,7 @@ type input struct {
 // fail names an input that is left out.
 func (e *embedding) fail(err error) {
 	e.failed.Store(true)
-	e.s.console.Failf("isearle embed: %v", err)
+	e.s.fail(err)
 }
 
 // finish ends the run, which ended with err.
@@ -51,7 +51,7 @@ func (e *embedding) finish(err error) error {
 	e.progress.Stop()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && e.out.digests() {
-			e.s.console.Notef("isearle embed: what is done is kept: the same command goes on from there")
+			e.s.notef("what is done is kept: the same command goes on from there")
 		}
 		return errors.Join(err, e.out.leave())
 	}
@@ -180,7 +180,7 @@ func (e *embedding) computeCaptions(ctx context.Context, texts []string) error {
 		in := e.next()
 		if len(cut) > 0 && cut[0] == i {
 			cut = cut[1:]
-			e.s.console.Notef("isearle embed: %s: the caption is cut to %d tokens", in.name, e.engine.Config().Text.Context)
+			e.s.notef("%s: the caption is cut to %d tokens", in.name, e.engine.Config().Text.Context)
 		}
 		if err := e.place(in, features[i*dim:(i+1)*dim]); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"isearle/runtime"
 )
@@ -30,18 +29,17 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var errInputs = errors.New("some inputs failed")
 
 // report tells how a command ended and returns the exit code.
-func report(ctx context.Context, s *session, program string, err error) int {
+func report(ctx context.Context, s *session, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errInputs):
 		return exitFailed
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		s.console.Failf("%s: interrupted", program)
+		s.fail(errors.New("interrupted"))
 		return exitInterrupted
 	}
-	// The program's name stands in front once, also where the failing package has the program's name.
-	s.console.Failf("%s: %s", program, strings.TrimPrefix(err.Error(), "isearle: "))
+	s.fail(err)
 	switch usage := (usageError{}); {
 	case errors.As(err, &usage):
 		return exitUsage

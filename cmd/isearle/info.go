@@ -65,7 +65,7 @@ func (c *infoCommand) run(ctx context.Context, s *session, args []string) error 
 	for i, path := range args {
 		d, err := describe(path, opts)
 		if err != nil {
-			s.console.Failf("isearle info: %v", err)
+			s.fail(err)
 			failed = true
 			continue
 		}

@@ -60,7 +60,7 @@ func (c *invertCommand) run(ctx context.Context, s *session, args []string) erro
 	failed := false
 	fail := func(err error) {
 		failed = true
-		s.console.Failf("isearle invert: %v", err)
+		s.fail(err)
 	}
 	w := wordWriter{s: s, engine: eng, keep: c.output != ""}
 	src := images.Source{Args: args, Stdin: s.stdin, Null: c.null, Fail: fail}

@@ -50,19 +50,18 @@ type streams struct {
 // run runs the command that args ask for and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
 	out := bufio.NewWriter(std.stdout)
-	s := &session{streams: std, out: out, console: console.New(std.stderr, false)}
-	name, err := dispatch(ctx, args, s)
+	s := &session{streams: std, program: "isearle", out: out, console: console.New(std.stderr, false)}
+	err := dispatch(ctx, args, s)
 	if e := out.Flush(); e != nil && err == nil {
 		err = fmt.Errorf("write standard output: %w", e)
 	}
-	return report(ctx, s, name, err)
+	return report(ctx, s, err)
 }
 
 // dispatch finds the command in the program's name or the first argument, and runs it.
-func dispatch(ctx context.Context, args []string, s *session) (program string, err error) {
-	program = "isearle"
+func dispatch(ctx context.Context, args []string, s *session) error {
 	if len(args) == 0 {
-		return program, usagef("no command")
+		return usagef("no command")
 	}
 	base := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
 	name, rest := "", args[1:]
@@ -73,17 +72,18 @@ func dispatch(ctx context.Context, args []string, s *session) (program string, e
 	}
 	switch name {
 	case "":
-		return program, usagef("no command; isearle --help lists them")
+		return usagef("no command; isearle --help lists them")
 	case "-h", "--help", "help":
-		return program, help(s, rest)
+		return help(s, rest)
 	case "--version":
 		name = "version"
 	}
 	e, ok := find(name)
 	if !ok {
-		return program, usagef("no command %q; isearle --help lists them", name)
+		return usagef("no command %q; isearle --help lists them", name)
 	}
-	return program + " " + name, e.run(ctx, s, rest)
+	s.program += " " + name
+	return e.run(ctx, s, rest)
 }
 
 // help writes the list of commands, or the help of one.

@@ -64,7 +64,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for name, got := range texts {
-		golden(t, filepath.Join("testdata", "help", name+".txt"), got)
+		unchanged(t, filepath.Join("testdata", "help", name+".txt"), got)
 		for line := range strings.Lines(got) {
 			if len([]rune(line)) > helpColumns+10 {
 				t.Errorf("help of %s: long line %q", name, line)
@@ -75,12 +75,12 @@ func TestHelp(t *testing.T) {
 
 func TestCompletionScripts(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		golden(t, filepath.Join("testdata", "completion", shell+".txt"), must(t, "", "isearle", "completion", shell))
+		unchanged(t, filepath.Join("testdata", "completion", shell+".txt"), must(t, "", "isearle", "completion", shell))
 	}
 }
 
-// golden compares text with a file, or rewrites the file.
-func golden(t *testing.T, path, got string) {
+// unchanged compares text with a file, or rewrites the file.
+func unchanged(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -157,4 +157,22 @@ func TestTokenize(t *testing.T) {
 	if got := must(t, "a cat\n", "isearle", "tokenize", "--context", "3", "--quiet"); got != "[49406,320,49407]\n" {
 		t.Errorf("--quiet: %q", got)
 	}
+}
+
+// write makes a file.
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read returns a file's content.
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -94,9 +94,9 @@ func (c *searchCommand) run(ctx context.Context, s *session, args []string) erro
 	}
 	defer index.Close()
 	if c.k > g.Len() {
-		s.console.Notef("isearle search: the gallery has %d images, fewer than the %d asked for", g.Len(), c.k)
+		s.notef("the gallery has %d images, fewer than the %d asked for", g.Len(), c.k)
 	}
-	a := answerer{s: s, program: "isearle search", engine: eng}
+	a := answerer{s: s, engine: eng}
 	if c.gallery == "" {
 		a.pictures = demoPicture
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -20,7 +19,7 @@ type sink interface {
 	keep(id string, d search.Digest) error
 	// add places a new row next.
 	add(id string, d search.Digest, feature []float32) error
-	// commit makes what was placed the output.
+	// commit makes what was placed the output; nothing makes none.
 	commit() error
 	// leave closes the sink without output, so that another run can go on.
 	leave() error
@@ -30,7 +29,6 @@ type sink interface {
 type fileSink struct {
 	mu    sync.Mutex
 	w     *search.Writer
-	path  string
 	every time.Duration // how much work a process that is killed loses at most
 	saved time.Time
 }
@@ -67,7 +65,7 @@ func (f *fileSink) commit() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.w.Len() == 0 {
-		return errors.Join(f.w.Close(), os.Remove(f.path+search.PartialSuffix))
+		return f.w.Close()
 	}
 	return errors.Join(f.w.Commit(), f.w.Close())
 }

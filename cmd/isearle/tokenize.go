@@ -21,8 +21,8 @@ Usage:
   isearle tokenize [flags] [FILE | -]
 
 One caption a line, from FILE or standard input; one JSON array of ids a line, from the id that begins a text to the
-one that ends it. An empty line is an empty caption. The vocabulary is CLIP's own 49,408 tokens unless -m or --tokenizer
-names a model that comes with another.
+one that ends it. An empty line is an empty caption. The vocabulary is CLIP's own 49,408 tokens unless -m or
+--tokenizer names a model that comes with another.
 
 Examples:
   echo 'a photo of a cat' | isearle tokenize
@@ -83,7 +83,7 @@ func (c *tokenizeCommand) run(ctx context.Context, s *session, args []string) er
 		} else {
 			var cut bool
 			if ids, cut = t.EncodeContext(ids[:0], line.Text, c.text.rules, c.context); cut {
-				s.console.Notef("%s:%d: caption cut to %d ids", name, line.Number, c.context)
+				s.notef("%s:%d: caption cut to %d ids", name, line.Number, c.context)
 			}
 		}
 		row = appendIDs(row[:0], ids)

@@ -92,8 +92,11 @@ func (r *random) blocks(tower string, layers, width, mlp int) {
 
 // tensors fills the list. The values are those of CLIP's initialisation in size: uniform with a deviation of 0.02.
 func (r *random) tensors() []safetensors.Tensor {
-	const bound = 0.02 * 1.7320508 // of a uniform distribution with that deviation
-	block := make([]byte, r.bytes)
+	const (
+		bound = 0.02 * 1.7320508 // of a uniform distribution with that deviation
+		shift = 4 * 977          // between the beginnings of two tensors, so that none equals another
+	)
+	block := make([]byte, r.bytes+shift*len(r.list))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i < len(block); i += 4 {
 		binary.LittleEndian.PutUint32(block[i:], math.Float32bits(bound*(2*rng.Float32()-1)))
@@ -103,7 +106,7 @@ func (r *random) tensors() []safetensors.Tensor {
 		for _, d := range r.list[i].Shape {
 			n *= d
 		}
-		r.list[i].Data = block[:n]
+		r.list[i].Data = block[shift*i:][:n]
 	}
 	return r.list
 }
