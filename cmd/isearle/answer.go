@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"isearle/cmd/isearle/internal/console"
 	"isearle/cmd/isearle/internal/lines"
 	"isearle/cmd/isearle/internal/queries"
 	"isearle/search"
@@ -16,6 +17,9 @@ import (
 // askedFor gives the one query of the command line, or those of standard input.
 func askedFor(s *session, image string, args []string) (iter.Seq2[queries.Query, error], error) {
 	if image == "" && len(args) == 0 {
+		if console.IsTerminal(s.stdin) {
+			s.notef("reading queries: a path, a tab and a change on each line")
+		}
 		return queries.All(s.stdin, "standard input"), nil
 	}
 	if len(args) > 1 {

@@ -69,15 +69,25 @@ func (c *tokenizeCommand) run(ctx context.Context, s *session, args []string) er
 	if err != nil {
 		return err
 	}
-	var ids []int32
-	var row []byte
-	for line, err := range lines.All(in, name, c.null) {
-		if err == nil {
-			err = ctx.Err()
-		}
+	for batch, err := range lines.Batches(ctx, lines.All(in, name, c.null), tokenizeBatch) {
 		if err != nil {
 			return err
 		}
+		if err := c.write(s, t, name, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tokenizeBatch is how many captions are read ahead at most.
+const tokenizeBatch = 1024
+
+// write writes the ids of a batch.
+func (c *tokenizeCommand) write(s *session, t *tokenizer.Tokenizer, name string, batch []lines.Line) error {
+	var ids []int32
+	var row []byte
+	for _, line := range batch {
 		if c.context == 0 {
 			ids = append(t.Append(append(ids[:0], t.BOS()), line.Text, c.text.rules), t.EOT())
 		} else {
@@ -91,7 +101,7 @@ func (c *tokenizeCommand) run(ctx context.Context, s *session, args []string) er
 			return err
 		}
 	}
-	return nil
+	return s.out.Flush()
 }
 
 // vocabulary finds the tokeniser as an engine does for a model.

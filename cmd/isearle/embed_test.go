@@ -7,10 +7,12 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"isearle/cmd/isearle/internal/bench"
 	"isearle/search"
 	"isearle/weights"
+	"isearle/weights/golden"
 	"isearle/weights/safetensors"
 )
 
@@ -199,5 +202,65 @@ func TestEmbedAgain(t *testing.T) {
 	must(t, "", "isearle", "embed", "-m", model, "-o", fresh, dir)
 	if !bytes.Equal(read(t, fresh), read(t, out)) {
 		t.Error("the updated gallery is not that of a fresh run")
+	}
+}
+
+// ids are those of a gallery in order.
+func ids(t *testing.T, path string) (list []string) {
+	t.Helper()
+	g, err := search.OpenGallery(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	for i := range g.Len() {
+		list = append(list, g.ID(i))
+	}
+	return list
+}
+
+func TestEmbedIDs(t *testing.T) {
+	model := smallModel(t)
+	dir, _ := pictures(t, 4)
+	t.Chdir(dir)
+	embed := func(stdin string, args ...string) []string {
+		must(t, stdin, append([]string{"isearle", "embed", "-m", model, "-o", "g.isx"}, args...)...)
+		return ids(t, "g.isx")
+	}
+	captions := "a cat\na dog\n"
+	for _, c := range []struct{ got, want []string }{
+		{embed("", "./0001.png", "0000.png"), []string{"./0001.png", "0000.png"}},
+		{embed("", "--append", "0003.png", "0000.png"), []string{"./0001.png", "0000.png", "0003.png"}},
+		{embed("", "--ids", "name", dir), []string{"0000.png", "0001.png", "0002.png", "0003.png"}},
+		{embed("0002.png\x00./0001.png", "--ids", "stem", "-0", "-"), []string{"0002", "0001"}},
+		{embed(captions, "--text"), []string{"1", "2"}},
+		{embed(captions, "--text", "--ids", "caption", "-"), []string{"a cat", "a dog"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("ids %q, want %q", c.got, c.want)
+		}
+	}
+	fails(t, call(t, "a cat\n\n", "isearle", "embed", "-m", model, "--text", "--ids", "caption", "-o", "h.isx"), exitFailed, "standard input:2", "no id")
+}
+
+// Without --raw features have unit length, with it they are the model's.
+func TestEmbedRaw(t *testing.T) {
+	model := smallModel(t)
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		unit bool
+	}{{nil, true}, {[]string{"--raw"}, false}} {
+		must(t, "a cat\n\na dog\n", append([]string{"isearle", "embed", "-m", model, "--text", "-o", "t.npy"}, c.args...)...)
+		a := golden.NPY(t, "t.npy")
+		if !slices.Equal(a.Shape, []int{3, smallDim}) {
+			t.Fatalf("shape %v: an empty line is a caption", a.Shape)
+		}
+		if unit := math.Abs(length(a.Row(0))-1) < 1e-6; unit != c.unit {
+			t.Errorf("%v: length %v", c.args, length(a.Row(0)))
+		}
+	}
+	if _, err := os.Stat("t.ids.txt"); err == nil {
+		t.Error("the numbers of lines are written beside the array")
 	}
 }
