@@ -1,0 +1,3 @@
+module isearle/runtime/cuda/driver/gen
+
+go 1.26.0
