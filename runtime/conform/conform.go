@@ -136,6 +136,13 @@ func (b *Builder) compile() runtime.Program {
 	if err != nil {
 		b.tb.Fatal(err)
 	}
+	b.fill(prog)
+	return prog
+}
+
+// fill writes the operands, and NaN into the outputs.
+func (b *Builder) fill(prog runtime.Program) {
+	b.tb.Helper()
 	for s, x := range b.floats {
 		if err := prog.Buffer(s).WriteF32(0, x); err != nil {
 			b.tb.Fatal(err)
@@ -146,24 +153,38 @@ func (b *Builder) compile() runtime.Program {
 			b.tb.Fatal(err)
 		}
 	}
-	return prog
 }
 
-// run builds a case on a device, runs it with a live extent, and returns its outputs' whole memory.
-func run(tb testing.TB, dev runtime.Device, c Case, live int) [][]float32 {
+// run builds a case on a device, runs it with a live extent, and returns its outputs' whole memory. With replay the Program has
+// run with the full extent before.
+func run(tb testing.TB, dev runtime.Device, c Case, live int, replay bool) [][]float32 {
 	tb.Helper()
 	b := newBuilder(tb, dev, c.Op+"/"+c.Name, c.Cap, live)
 	c.Build(b)
 	prog := b.compile()
 	defer prog.Close()
+	if replay {
+		if err := prog.Buffer(b.N.Live.Slot).WriteI32(0, []int32{int32(c.Cap)}); err != nil {
+			tb.Fatal(err)
+		}
+		if err := prog.Run(context.Background()); err != nil {
+			tb.Fatal(err)
+		}
+		b.fill(prog)
+	}
 	if err := prog.Run(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
+	return b.read(prog)
+}
+
+// read returns the whole memory of the outputs.
+func (b *Builder) read(prog runtime.Program) [][]float32 {
 	var out [][]float32
 	for _, v := range b.outputs {
 		x := make([]float32, b.Plan.Info(v.Slot).Len)
 		if err := prog.Buffer(v.Slot).ReadF32(0, x); err != nil {
-			tb.Fatal(err)
+			b.tb.Fatal(err)
 		}
 		out = append(out, x)
 	}
@@ -171,7 +192,7 @@ func run(tb testing.TB, dev runtime.Device, c Case, live int) [][]float32 {
 }
 
 // Ops runs the table: each case against the reference at full and partial extent, then for equal bits with other thread
-// counts and with fewer live rows. open returns a device with so many threads.
+// counts, with fewer live rows and from a Program that has run before. open returns a device with so many threads.
 func Ops(t *testing.T, open func(threads int) runtime.Device) {
 	devs := []runtime.Device{open(1), open(2), open(3)}
 	for _, d := range devs {
@@ -179,11 +200,11 @@ func Ops(t *testing.T, open func(threads int) runtime.Device) {
 	}
 	for _, c := range Table() {
 		t.Run(c.Op+"/"+c.Name, func(t *testing.T) {
-			full, wantFull := run(t, devs[0], c, c.Cap), run(t, reference.Device{}, c, c.Cap)
+			full, wantFull := run(t, devs[0], c, c.Cap, false), run(t, reference.Device{}, c, c.Cap, false)
 			for _, live := range []int{0, 1, c.Cap / 2, c.Cap} {
-				want := run(t, reference.Device{}, c, live)
+				want := run(t, reference.Device{}, c, live, false)
 				for i, d := range devs {
-					got := run(t, d, c, live)
+					got := run(t, d, c, live, i == 1)
 					near(t, fmt.Sprintf("live %d, %d threads", live, i+1), got, want, c.Tol)
 					same(t, fmt.Sprintf("live %d, %d threads", live, i+1), got, full, want, wantFull)
 				}

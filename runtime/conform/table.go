@@ -16,6 +16,7 @@ func Table() []Case {
 	var t []Case
 	for _, add := range []func() []Case{
 		linearCases, layerNormCases, attentionCases, embedCases, copyCases, projectCases,
+		linearGradCases, weightGradCases, layerNormGradCases, attentionGradCases, rowCases, lossCases, adamWCases, randomCases,
 	} {
 		t = append(t, add()...)
 	}

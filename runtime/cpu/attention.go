@@ -19,62 +19,103 @@ type attention struct {
 }
 
 func (c *compiler) attention(o runtime.Attention) {
-	a := &attention{o: o, k: c.dev.k, d: o.Q.Cols / o.Heads,
-		q: c.f32(o.Q), key: c.f32(o.K), val: c.f32(o.V), out: c.f32(o.Out), pk: c.f32(o.PrefixK), pv: c.f32(o.PrefixV),
+	a := c.attends(o)
+	a.out = c.f32(o.Out)
+	c.heads(o, a.head)
+}
+
+// attends resolves the operands that the passes of an Attention share.
+func (c *compiler) attends(o runtime.Attention) *attention {
+	return &attention{o: o, k: c.dev.k, d: o.Q.Cols / o.Heads,
+		q: c.f32(o.Q), key: c.f32(o.K), val: c.f32(o.V), pk: c.f32(o.PrefixK), pv: c.f32(o.PrefixV),
 		qStarts: c.i32(o.QStarts), starts: c.i32(o.Starts), qPos: c.i32(o.QPos), prefix: c.i32(o.Prefix)}
+}
+
+// heads appends a phase with a task for every head of every sequence.
+func (c *compiler) heads(o runtime.Attention, head func(w *worker, s, h int)) {
 	seqs := c.live(o.Seqs)
-	if c.err != nil {
-		return
+	c.add(func() int { return seqs() * o.Heads }, func(w *worker, task int) { head(w, task/o.Heads, task%o.Heads) })
+}
+
+// span is where a sequence's keys lie: np rows of the pool from pre on, then nk own rows from own on.
+type span struct{ pre, np, own, nk int }
+
+// keys is their number.
+func (p span) keys() int { return p.np + p.nk }
+
+func (a *attention) span(s int) span {
+	p := span{own: int(a.starts[s]), nk: int(a.starts[s+1] - a.starts[s])}
+	if a.prefix != nil {
+		p.pre, p.np = int(a.prefix[2*s]), int(a.prefix[2*s+1])
 	}
-	c.add(func() int { return seqs() * o.Heads }, func(w *worker, task int) { a.head(w, task/o.Heads, task%o.Heads) })
+	return p
+}
+
+// carver hands out parts of one piece of scratch memory.
+type carver []float32
+
+func (c *carver) take(n int) []float32 {
+	part := (*c)[:n]
+	*c = (*c)[n:]
+	return part
 }
 
 // head computes one head of one sequence.
 func (a *attention) head(w *worker, s, h int) {
-	k := a.k
-	own, nk := int(a.starts[s]), int(a.starts[s+1]-a.starts[s])
-	pre, np := 0, 0
-	if a.prefix != nil {
-		pre, np = int(a.prefix[2*s]), int(a.prefix[2*s+1])
-	}
-	n, col := np+nk, h*a.d
+	k, at, col := a.k, a.span(s), h*a.d
+	n := at.keys()
 	if n == 0 {
-		a.zero(s, col)
+		a.zero(a.out, s, col)
 		return
 	}
-	keyPanels, valPanels := blocks(n, k.NR), blocks(a.d, k.NR)
-	ld := keyPanels * k.NR
-	buf := w.floats(keyPanels*k.NR*a.d + valPanels*k.NR*n + k.MR*ld + k.MR*k.NR)
-	take := func(m int) []float32 {
-		part := buf[:m]
-		buf = buf[m:]
-		return part
-	}
-	keys, vals := take(keyPanels*k.NR*a.d), take(valPanels*k.NR*n)
-	scores, tile := take(k.MR*ld), take(k.MR*k.NR)
-	a.packKeys(keys, own, pre, np, n, col)
-	a.packValues(vals, own, pre, np, n, col)
+	valPanels, ld := blocks(a.d, k.NR), blocks(n, k.NR)*k.NR
+	buf := carver(w.floats(ld*a.d + valPanels*k.NR*n + k.MR*ld + k.MR*k.NR))
+	keys, vals := buf.take(ld*a.d), buf.take(valPanels*k.NR*n)
+	scores, tile := buf.take(k.MR*ld), buf.take(k.MR*k.NR)
+	a.packRows(keys, a.key, a.pk, at, col)
+	a.packColumns(vals, a.val, a.pv, at, col)
 	for lo, end := int(a.qStarts[s]), int(a.qStarts[s+1]); lo < end; lo += k.MR {
 		rows := min(k.MR, end-lo)
-		for p := range keyPanels {
-			k.Gemm(scores[p*k.NR:], ld, a.q.from(lo, col), a.q.stride, rows, keys[p*k.NR*a.d:], a.d, false)
-		}
+		a.products(scores, ld, a.q, lo, rows, col, keys)
 		for r := range rows {
 			a.softmax(scores[r*ld:r*ld+n], lo+r)
 		}
-		for p := range valPanels {
-			k.Gemm(tile, k.NR, scores, ld, rows, vals[p*k.NR*n:], n, false)
-			width := min(k.NR, a.d-p*k.NR)
-			for r := range rows {
-				copy(a.out.from(lo+r, col+p*k.NR)[:width], tile[r*k.NR:])
-			}
+		a.combine(a.out, lo, rows, col, scores, ld, vals, n, tile)
+	}
+}
+
+// products computes dst[r] = x[lo+r] . keys for at most MR rows of x and keys packed by packRows; ld is the keys' padded number.
+func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int, keys []float32) {
+	for p := 0; p < ld; p += a.k.NR {
+		a.k.Gemm(dst[p:], ld, x.from(lo, col), x.stride, rows, keys[p*a.d:], a.d, false)
+	}
+}
+
+// combine computes dst[lo+r] = weights[r] . vals for at most MR rows of n weights and values packed by packColumns.
+func (a *attention) combine(dst matrix, lo, rows, col int, weights []float32, ld int, vals []float32, n int, tile []float32) {
+	nr := a.k.NR
+	for j := 0; j < a.d; j += nr {
+		a.k.Gemm(tile, nr, weights, ld, rows, vals[j*n:], n, false)
+		width := min(nr, a.d-j)
+		for r := range rows {
+			copy(dst.from(lo+r, col+j)[:width], tile[r*nr:])
 		}
 	}
 }
 
 // softmax turns a row of scores into weights; keys that the query must not see get zero.
 func (a *attention) softmax(x []float32, q int) {
-	lo, hi := 0, len(x)
+	lo, hi := a.visible(q, len(x))
+	clear(x[:lo])
+	clear(x[hi:])
+	if lo < hi {
+		a.k.Softmax(x[lo:hi], a.o.Scale)
+	}
+}
+
+// visible is the range of positions, out of n, that query row q sees.
+func (a *attention) visible(q, n int) (lo, hi int) {
+	lo, hi = 0, n
 	if a.qPos != nil {
 		pos := int(a.qPos[q])
 		if a.o.Causal {
@@ -84,36 +125,31 @@ func (a *attention) softmax(x []float32, q int) {
 			lo = min(hi, max(0, pos-a.o.Window+1))
 		}
 	}
-	clear(x[:lo])
-	clear(x[hi:])
-	if lo < hi {
-		a.k.Softmax(x[lo:hi], a.o.Scale)
-	}
+	return lo, hi
 }
 
-// at returns head columns of the key or value at position p.
-func at(own, prefix matrix, first, pre, np, p, col int) []float32 {
-	if p < np {
-		return prefix.from(pre+p, col)
+// row returns the columns from col on of the key or value at position p.
+func (at span) row(own, pool matrix, p, col int) []float32 {
+	if p < at.np {
+		return pool.from(at.pre+p, col)
 	}
-	return own.from(first+p-np, col)
+	return own.from(at.own+p-at.np, col)
 }
 
-// packKeys fills panels [n/NR][d][NR].
-func (a *attention) packKeys(dst []float32, own, pre, np, n, col int) {
-	nr := a.k.NR
+// packRows fills panels [n/NR][d][NR] of a head's keys.
+func (a *attention) packRows(dst []float32, own, pool matrix, at span, col int) {
+	nr, n := a.k.NR, at.keys()
 	for p := 0; p < n; p += nr {
 		panel, rows := dst[p*a.d:], min(nr, n-p)
 		switch {
-		case p >= np:
-			a.k.Pack(panel, a.key.from(own+p-np, col), a.key.stride, rows, a.d)
-		case p+rows <= np:
-			a.k.Pack(panel, a.pk.from(pre+p, col), a.pk.stride, rows, a.d)
+		case p >= at.np:
+			a.k.Pack(panel, own.from(at.own+p-at.np, col), own.stride, rows, a.d)
+		case p+rows <= at.np:
+			a.k.Pack(panel, pool.from(at.pre+p, col), pool.stride, rows, a.d)
 		default: // the panel in which the prefix ends
 			clear(panel[:nr*a.d])
 			for i := range rows {
-				src := at(a.key, a.pk, own, pre, np, p+i, col)
-				for j, v := range src[:a.d] {
+				for j, v := range at.row(own, pool, p+i, col)[:a.d] {
 					panel[j*nr+i] = v
 				}
 			}
@@ -121,21 +157,21 @@ func (a *attention) packKeys(dst []float32, own, pre, np, n, col int) {
 	}
 }
 
-// packValues fills column panels [d/NR][n][NR].
-func (a *attention) packValues(dst []float32, own, pre, np, n, col int) {
-	nr := a.k.NR
+// packColumns fills column panels [d/NR][n][NR] of a head's values.
+func (a *attention) packColumns(dst []float32, own, pool matrix, at span, col int) {
+	nr, n := a.k.NR, at.keys()
 	for j := 0; j < a.d; j += nr {
 		panel, width := dst[j*n:], min(nr, a.d-j)
 		for p := range n {
 			to := panel[p*nr : p*nr+nr]
-			clear(to[copy(to, at(a.val, a.pv, own, pre, np, p, col+j)[:width]):])
+			clear(to[copy(to, at.row(own, pool, p, col+j)[:width]):])
 		}
 	}
 }
 
 // zero answers queries without keys.
-func (a *attention) zero(s, col int) {
+func (a *attention) zero(dst matrix, s, col int) {
 	for i := a.qStarts[s]; i < a.qStarts[s+1]; i++ {
-		clear(a.out.from(int(i), col)[:a.d])
+		clear(dst.from(int(i), col)[:a.d])
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"isearle/runtime/cpu/simd"
 )
 
-// TestConformance runs the table with every instruction set of this machine.
-func TestConformance(t *testing.T) {
+// everySet runs a conformance test with every instruction set of this machine.
+func everySet(t *testing.T, test func(t *testing.T, open func(threads int) runtime.Device)) {
 	for _, k := range simd.All() {
 		t.Run(k.Name, func(t *testing.T) {
-			conform.Ops(t, func(threads int) runtime.Device {
+			test(t, func(threads int) runtime.Device {
 				d, err := cpu.Open(cpu.Options{Threads: threads, Kernels: k.Name})
 				if err != nil {
 					t.Fatal(err)
@@ -23,3 +23,6 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+func TestConformance(t *testing.T)       { everySet(t, conform.Ops) }
+func TestPrefixConformance(t *testing.T) { everySet(t, conform.Prefixes) }

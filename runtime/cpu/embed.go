@@ -75,11 +75,9 @@ func (c *compiler) tokenEmbed(o runtime.TokenEmbed) {
 		k.Bias(dst, posTable.row(p))
 		return true
 	}
-	c.add(func() int { return blocks(rows(), normRows) }, func(_ *worker, task int) {
-		for i := task * normRows; i < min((task+1)*normRows, rows()); i++ {
-			if !embed(i) {
-				fill(out.row(i), float32(math.NaN()))
-			}
+	c.eachRow(rows, normRows, func(_ *worker, i int) {
+		if !embed(i) {
+			fill(out.row(i), float32(math.NaN()))
 		}
 	})
 }

@@ -30,10 +30,10 @@ func (p *product) blockRows() int {
 
 // add appends the product as a phase: a task is one panel for one block of rows.
 func (p *product) add(c *compiler, rows func() int) {
-	size, panels := p.blockRows(), p.w.panels()
-	c.add(func() int { return blocks(rows(), size) * panels }, func(w *worker, task int) {
-		first := task / panels * size
-		p.block(w, first, min(first+size, rows()), task%panels)
+	size := p.blockRows()
+	c.add(func() int { return blocks(rows(), size) * p.w.panels() }, func(w *worker, task int) {
+		first := task / p.w.panels() * size
+		p.block(w, first, min(first+size, rows()), task%p.w.panels())
 	})
 }
 

@@ -78,7 +78,7 @@ func (c *compiler) normed(x runtime.View, n runtime.Norm, d runtime.Dim) matrix 
 	if n.Gamma.Absent() {
 		return c.f32(x)
 	}
-	out := matrix{c.floats(d.Cap * x.Cols), d.Cap, x.Cols, x.Cols}
+	out := c.matrix(d.Cap, x.Cols)
 	c.norm(c.f32(x), n, c.live(d), out, nil)
 	return out
 }
@@ -89,14 +89,12 @@ func (c *compiler) norm(x matrix, n runtime.Norm, rows func() int, out matrix, p
 		return
 	}
 	k, gamma, beta := c.dev.k, c.f32(n.Gamma).row(0), c.f32(n.Beta).row(0)
-	c.add(func() int { return blocks(rows(), normRows) }, func(_ *worker, task int) {
-		for i := task * normRows; i < min((task+1)*normRows, rows()); i++ {
-			src := i
-			if pool != nil {
-				src = int(pool[i])
-			}
-			k.LayerNorm(out.row(i), x.row(src), gamma, beta, n.Eps)
+	c.eachRow(rows, normRows, func(_ *worker, i int) {
+		src := i
+		if pool != nil {
+			src = int(pool[i])
 		}
+		k.LayerNorm(out.row(i), x.row(src), gamma, beta, n.Eps)
 	})
 }
 

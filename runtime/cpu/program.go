@@ -118,6 +118,34 @@ func (c *compiler) op(op runtime.Op) {
 	case runtime.Project:
 		c.project(o)
 	default:
+		c.backward(op)
+	}
+}
+
+// backward is op for gradients, losses and what trains.
+func (c *compiler) backward(op runtime.Op) {
+	switch o := op.(type) {
+	case runtime.LinearGrad:
+		c.linearGrad(o)
+	case runtime.WeightGrad:
+		c.weightGrad(o)
+	case runtime.LayerNormGrad:
+		c.layerNormGrad(o)
+	case runtime.AttentionGrad:
+		c.attentionGrad(o)
+	case runtime.GatherSum:
+		c.gatherSum(o)
+	case runtime.CosineLoss:
+		c.cosineLoss(o)
+	case runtime.InfoNCE:
+		c.infoNCE(o)
+	case runtime.AdamW:
+		c.adamW(o)
+	case runtime.Random:
+		c.random(o)
+	case runtime.Multiply:
+		c.multiply(o)
+	default:
 		c.err = runtime.ErrUnsupported
 	}
 }
@@ -125,6 +153,21 @@ func (c *compiler) op(op runtime.Op) {
 // add appends a phase.
 func (c *compiler) add(tasks func() int, run func(*worker, int)) {
 	c.prog.phases = append(c.prog.phases, phase{tasks, run})
+}
+
+// eachRow appends a phase that calls f for every row, at least one and about per of them a task.
+func (c *compiler) eachRow(rows func() int, per int, f func(w *worker, i int)) {
+	per = max(1, per)
+	c.add(func() int { return blocks(rows(), per) }, func(w *worker, task int) {
+		for i := task * per; i < min((task+1)*per, rows()); i++ {
+			f(w, i)
+		}
+	})
+}
+
+// matrix returns scratch memory as a matrix.
+func (c *compiler) matrix(rows, cols int) matrix {
+	return matrix{c.floats(rows * cols), rows, cols, cols}
 }
 
 // f32 resolves a view of f32 memory; the zero matrix stands for an absent one.
