@@ -193,6 +193,8 @@ func TestBrokenInputs(t *testing.T) {
 	}{
 		{"directory without images", "", []string{"isearle", "embed", "-o", "x.isx", "empty"}, exitFailed, []string{`"empty"`, "no images"}},
 		{"no such file", "", []string{"isearle", "embed", "-o", "x.isx", "lost.png"}, exitFailed, []string{"lost.png"}},
+		{"no such captions", "", []string{"isearle", "embed", "--text", "-o", "x.isx", "lost.txt"}, exitFailed, []string{"lost.txt"}},
+		{"captions twice", "", []string{"isearle", "embed", "--text", "-o", "x.isx", "a.txt", "b.txt"}, exitUsage, []string{"b.txt"}},
 		{"empty list", "", []string{"isearle", "embed", "-o", "x.isx", "-"}, exitFailed, []string{"no inputs"}},
 		{"unknown output", "", []string{"isearle", "embed", "-o", "x.csv", paths[0]}, exitFailed, []string{".isx, .npy or .jsonl"}},
 		{"output folder lost", "", []string{"isearle", "embed", "-o", "lost/x.isx", paths[0]}, exitFailed, []string{"lost/x.isx"}},

@@ -143,12 +143,12 @@ func (c *embedCommand) images(ctx context.Context, s *session, job *embedding, a
 
 // captions embeds the captions of a file.
 func (c *embedCommand) captions(ctx context.Context, s *session, job *embedding, args []string) error {
+	job.progress = s.console.Start("captions", 0)
 	in, name, err := s.input(args)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	job.progress = s.console.Start("captions", 0)
 	return job.captions(ctx, name, lines.All(in, name, c.null), c.captionID)
 }
 

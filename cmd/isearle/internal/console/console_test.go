@@ -29,65 +29,68 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
-// clock is a console on a terminal whose time the test sets.
-func clock(b *strings.Builder) (*Console, *time.Time) {
+// clock is a progress on a terminal whose time the test sets, and which draws when the test says.
+func clock(b *strings.Builder, unit string, total int) (*Progress, *time.Time) {
 	now := time.Unix(1000, 0)
-	return &Console{w: b, terminal: true, now: func() time.Time { return now }}, &now
+	c := &Console{w: b, now: func() time.Time { return now }}
+	return c.Start(unit, total), &now
 }
 
 func TestProgress(t *testing.T) {
 	var b strings.Builder
-	c, now := clock(&b)
-	p := c.Start("images", 100)
-	p.Add(1)
-	if b.Len() != 0 {
-		t.Errorf("drawn at once: %q", b.String())
-	}
+	p, now := clock(&b, "images", 100)
 	*now = now.Add(2 * time.Second)
-	p.Add(9)
+	p.Add(10)
+	p.draw()
 	if got, want := b.String(), "10/100 images  10%  5.00/s  18s left"; got != want {
 		t.Errorf("drew %q, want %q", got, want)
 	}
 	b.Reset()
-	c.Notef("x.png: broken")
+	p.c.Notef("x.png: broken")
 	if got, want := b.String(), "\r\x1b[Kx.png: broken\n"; got != want {
 		t.Errorf("note over progress is %q, want %q", got, want)
-	}
-	b.Reset()
-	p.Stop()
-	if b.Len() != 0 {
-		t.Errorf("stopped a line that is not shown: %q", b.String())
 	}
 }
 
 func TestProgressFollowsRate(t *testing.T) {
 	var b strings.Builder
-	c, now := clock(&b)
-	p := c.Start("captions", 0)
+	p, now := clock(&b, "captions", 0)
 	for range 100 {
 		*now = now.Add(time.Second)
 		p.Add(10)
+		p.draw()
 	}
-	for range 10 {
+	for range 20 {
 		*now = now.Add(time.Second)
 		b.Reset()
 		p.Add(1000)
+		p.draw()
 	}
-	if got := b.String(); !strings.Contains(got, "11000 captions  1000/s") {
-		t.Errorf("ten seconds after a change of pace the line is %q", got)
+	if got := b.String(); !strings.Contains(got, "21000 captions  1000/s") {
+		t.Errorf("twenty seconds after a change of pace the line is %q", got)
 	}
 }
 
-func TestProgressNotOnFiles(t *testing.T) {
+// On a terminal the line comes by itself and is gone at the end; in a file there is none.
+func TestProgressShows(t *testing.T) {
 	var b strings.Builder
-	c, now := clock(&b)
-	c.terminal = IsTerminal(&b)
-	p := c.Start("images", 3)
-	*now = now.Add(time.Second)
+	p := (&Console{w: &b, terminal: true, now: time.Now}).Start("images", 3)
+	for shown := false; !shown; time.Sleep(time.Millisecond) {
+		p.c.mu.Lock()
+		shown = p.c.shown
+		p.c.mu.Unlock()
+	}
+	p.Stop()
+	p.Stop()
+	if !strings.HasSuffix(b.String(), "\r\x1b[K") {
+		t.Errorf("the line stays: %q", b.String())
+	}
+	var file strings.Builder
+	p = New(&file, false).Start("images", 3)
 	p.Add(3)
 	p.Stop()
-	if b.Len() != 0 {
-		t.Errorf("progress in a file: %q", b.String())
+	if file.Len() != 0 || p.ended != nil {
+		t.Errorf("progress in a file: %q", file.String())
 	}
 }
 

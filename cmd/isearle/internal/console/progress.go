@@ -7,18 +7,19 @@ import (
 )
 
 const (
-	redraw = 100 * time.Millisecond // between two drawings
-	window = 5 * time.Second        // over which the rate is averaged
+	redraw = 200 * time.Millisecond // between two drawings
+	window = 10 * time.Second       // over which the rate is averaged
 )
 
 // Progress is a line that shows how far a piece of work is.
 type Progress struct {
 	c           *Console
 	unit        string
-	total, done int
-	drawn       time.Time
+	total, done int // done is guarded by the console's mutex
 	// The rate is that of a sliding window of two halves, so that it follows a change within seconds.
 	marks [2]mark
+	stop  chan struct{} // nil where nothing is drawn
+	ended chan struct{}
 }
 
 // mark is a moment of the work.
@@ -30,7 +31,27 @@ type mark struct {
 // Start begins a line; a total of 0 means that it is not known. Nothing is drawn unless the console is a terminal.
 func (c *Console) Start(unit string, total int) *Progress {
 	now := c.now()
-	return &Progress{c: c, unit: unit, total: total, drawn: now, marks: [2]mark{{at: now}, {at: now}}}
+	p := &Progress{c: c, unit: unit, total: total, marks: [2]mark{{at: now}, {at: now}}}
+	if c.terminal && !c.quiet {
+		p.stop, p.ended = make(chan struct{}), make(chan struct{})
+		go p.show()
+	}
+	return p
+}
+
+// show draws the line until Stop.
+func (p *Progress) show() {
+	defer close(p.ended)
+	tick := time.NewTicker(redraw)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			p.draw()
+		}
+	}
 }
 
 // Add counts n more as done.
@@ -38,11 +59,12 @@ func (p *Progress) Add(n int) {
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	p.done += n
+}
+
+func (p *Progress) draw() {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
 	now := p.c.now()
-	if !p.c.terminal || p.c.quiet || now.Sub(p.drawn) < redraw {
-		return
-	}
-	p.drawn = now
 	if now.Sub(p.marks[1].at) > window/2 {
 		p.marks = [2]mark{p.marks[1], {now, p.done}}
 	}
@@ -74,8 +96,14 @@ func threeDigits(x float64) string {
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
-// Stop removes the line.
+// Stop removes the line. A second call does nothing.
 func (p *Progress) Stop() {
+	if p.stop == nil {
+		return
+	}
+	close(p.stop)
+	<-p.ended
+	p.stop = nil
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	p.c.clear()
