@@ -133,6 +133,9 @@ func (a *answerer) references(ctx context.Context, batch []queries.Query) (map[s
 		}
 		paths = append(paths, q.Image)
 	}
+	if len(paths) == 0 {
+		return found, nil // and leave the vision tower unopened
+	}
 	err := a.engine.EmbedImages(ctx, slices.Values(paths), a.engine.threads, func(m search.Embedded) error {
 		m.Feature = slices.Clone(m.Feature)
 		found[m.Path] = m
