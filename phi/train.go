@@ -55,7 +55,7 @@ type Example struct {
 type choices interface {
 	// order is the epoch's order of n examples.
 	order(epoch, n int) []int
-	// concept and phrase choose one of n for the example at a place of a step's batch; attempt counts the times that the batch was redrawn.
+	// concept and phrase choose one of n for the example at a place of a step's batch; attempt counts the concepts drawn before that were dropped.
 	concept(step, attempt, place, n int) int
 	phrase(step, attempt, place, n int) int
 	// mask fills a dropout mask of hidden layer k with zeros and 1/(1-p).
@@ -295,36 +295,31 @@ func (t *Trainer) losses() (Losses, error) {
 	return l, nil
 }
 
-// maxRedraws bounds the search for a batch without dropped concepts, which the official code does not.
-const maxRedraws = 1000
-
-// draw chooses a concept and a phrase for each example of a batch; a batch with a dropped concept is redrawn whole, as the
-// official code does.
+// draw chooses a concept and a phrase for each example of a batch. The official code redraws a whole batch if any of its concepts is
+// dropped; since the draws are independent, drawing again for that example alone has the same distribution.
 func (t *Trainer) draw(ctx context.Context, batch []int) (prompts []clipnet.Prompt, plain []float32, err error) {
-	for attempt := range maxRedraws {
-		prompts = prompts[:0]
-		var texts []string
-		for place, i := range batch {
-			concepts := t.examples[i].Concepts
-			concepts = concepts[:min(t.opts.TopConcepts, len(concepts))]
-			c := strings.TrimSpace(concepts[t.choices.concept(t.step, attempt, place, len(concepts))])
-			if t.phrases.Dropped(c) {
+	texts := make([]string, len(batch))
+	for place, i := range batch {
+		concepts := t.examples[i].Concepts
+		concepts = concepts[:min(t.opts.TopConcepts, len(concepts))]
+		var c string
+		attempt := 0
+		for ; ; attempt++ { // NewTrainer has seen that one is kept
+			c = strings.TrimSpace(concepts[t.choices.concept(t.step, attempt, place, len(concepts))])
+			if !t.phrases.Dropped(c) {
 				break
 			}
-			list := t.phrases.Of(c)
-			text := list[t.choices.phrase(t.step, attempt, place, len(list))]
-			p, err := t.pseudo(text, c, place)
-			if err != nil {
-				return nil, nil, err
-			}
-			prompts, texts = append(prompts, p), append(texts, text)
 		}
-		if len(texts) == len(batch) {
-			plain, err = t.plainFeatures(ctx, texts)
-			return prompts, plain, err
+		list := t.phrases.Of(c)
+		texts[place] = list[t.choices.phrase(t.step, attempt, place, len(list))]
+		p, err := t.pseudo(texts[place], c, place)
+		if err != nil {
+			return nil, nil, err
 		}
+		prompts = append(prompts, p)
 	}
-	return nil, nil, fmt.Errorf("no batch without a dropped concept in %d draws", maxRedraws)
+	plain, err = t.plainFeatures(ctx, texts)
+	return prompts, plain, err
 }
 
 // pseudo is a phrase with all occurrences of its concept replaced by " $ ", of which the first is the pseudo-word.
