@@ -69,10 +69,10 @@ func (a *attention) head(w *worker, s, h int) {
 		return
 	}
 	valPanels, ld := blocks(a.d, k.NR), blocks(n, k.NR)*k.NR
-	buf := carver(w.floats(ld*a.d + valPanels*k.NR*n + k.MR*ld + k.MR*k.NR))
+	buf := carver(w.floats(ld*a.d + valPanels*k.NR*n + k.MR*ld + k.MR*k.NR + k.NR*a.d))
 	keys, vals := buf.take(ld*a.d), buf.take(valPanels*k.NR*n)
 	scores, tile := buf.take(k.MR*ld), buf.take(k.MR*k.NR)
-	a.packRows(keys, a.key, a.pk, at, col)
+	a.packRows(keys, a.key, a.pk, at, col, buf)
 	a.packColumns(vals, a.val, a.pv, at, col)
 	for lo, end := int(a.qStarts[s]), int(a.qStarts[s+1]); lo < end; lo += k.MR {
 		rows := min(k.MR, end-lo)
@@ -136,8 +136,8 @@ func (at span) row(own, pool matrix, p, col int) []float32 {
 	return own.from(at.own+p-at.np, col)
 }
 
-// packRows fills panels [n/NR][d][NR] of a head's keys.
-func (a *attention) packRows(dst []float32, own, pool matrix, at span, col int) {
+// packRows fills panels [n/NR][d][NR] of a head's keys; joint is scratch for one panel.
+func (a *attention) packRows(dst []float32, own, pool matrix, at span, col int, joint []float32) {
 	nr, n := a.k.NR, at.keys()
 	for p := 0; p < n; p += nr {
 		panel, rows := dst[p*a.d:], min(nr, n-p)
@@ -147,12 +147,10 @@ func (a *attention) packRows(dst []float32, own, pool matrix, at span, col int) 
 		case p+rows <= at.np:
 			a.k.Pack(panel, pool.from(at.pre+p, col), pool.stride, rows, a.d)
 		default: // the panel in which the prefix ends
-			clear(panel[:nr*a.d])
 			for i := range rows {
-				for j, v := range at.row(own, pool, p+i, col)[:a.d] {
-					panel[j*nr+i] = v
-				}
+				copy(joint[i*a.d:], at.row(own, pool, p+i, col)[:a.d])
 			}
+			a.k.Pack(panel, joint, a.d, rows, a.d)
 		}
 	}
 }

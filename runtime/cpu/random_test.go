@@ -21,8 +21,9 @@ func TestPhilox(t *testing.T) {
 		{[4]uint32{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, [2]uint32{0xa4093822, 0x299f31d0},
 			[4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
 	} {
-		if got := philox(tt.ctr, tt.key); got != tt.want {
-			t.Errorf("philox(%#x, %#x) is %#x, want %#x", tt.ctr, tt.key, got, tt.want)
+		x0, x1, x2, x3 := generator{tt.ctr[0], tt.ctr[1], tt.ctr[2], tt.key[0], tt.key[1]}.block(tt.ctr[3])
+		if got := [4]uint32{x0, x1, x2, x3}; got != tt.want {
+			t.Errorf("Philox of %#x with key %#x is %#x, want %#x", tt.ctr, tt.key, got, tt.want)
 		}
 	}
 }
