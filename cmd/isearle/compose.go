@@ -70,7 +70,8 @@ func (c *composeCommand) run(ctx context.Context, s *session, args []string) (er
 	})
 	switch {
 	case err != nil:
-		return errors.Join(err, out.leave())
+		out.leave()
+		return err
 	case placed == 0 && !a.failed:
 		err = errors.New("no queries: nothing is written")
 	}

@@ -50,16 +50,27 @@ func (e *embedding) fail(err error) {
 func (e *embedding) finish(err error) error {
 	e.progress.Stop()
 	if err != nil {
-		if errors.Is(err, context.Canceled) && e.out.digests() {
-			e.s.notef("what is done is kept: the same command goes on from there")
-		}
-		return errors.Join(err, e.out.leave())
+		return e.abandon(err)
 	}
 	if e.placed == 0 && !e.failed.Load() {
 		err = errors.New("no inputs: nothing is written")
 	}
 	if err = errors.Join(err, e.out.commit()); err == nil && e.failed.Load() {
 		return errInputs
+	}
+	return err
+}
+
+// abandon ends a run that an error or an interrupt has stopped.
+func (e *embedding) abandon(err error) error {
+	unsaved := e.out.leave()
+	switch {
+	case !errors.Is(err, context.Canceled):
+		return err // if saving failed too, then for the same reason
+	case unsaved != nil:
+		return unsaved
+	case e.out.digests():
+		e.s.notef("what is done is kept: the same command goes on from there")
 	}
 	return err
 }

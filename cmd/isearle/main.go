@@ -65,7 +65,7 @@ func dispatch(ctx context.Context, args []string, s *session) error {
 	}
 	base := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
 	name, rest := "", args[1:]
-	if _, sub, ok := strings.Cut(base, "isearle-"); ok {
+	if _, sub, _ := strings.Cut(base, "isearle-"); known(sub) { // not so isearle-linux-amd64
 		name = sub
 	} else if len(rest) > 0 {
 		name, rest = rest[0], rest[1:]
@@ -84,6 +84,11 @@ func dispatch(ctx context.Context, args []string, s *session) error {
 	}
 	s.program += " " + name
 	return e.run(ctx, s, rest)
+}
+
+func known(name string) bool {
+	_, ok := find(name)
+	return ok
 }
 
 // help writes the list of commands, or the help of one.

@@ -107,7 +107,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"isearle"}, exitUsage, "no command"},
 		{[]string{"isearle", "frobnicate"}, exitUsage, `"frobnicate"`},
-		{[]string{"isearle-frobnicate"}, exitUsage, `"frobnicate"`},
+		{[]string{"isearle-linux-amd64", "frobnicate"}, exitUsage, `"frobnicate"`},
 		{[]string{"isearle", "help", "frobnicate"}, exitUsage, `"frobnicate"`},
 		{[]string{"isearle", "tokenize", "--frobnicate"}, exitUsage, "--frobnicate"},
 		{[]string{"isearle", "tokenize", "--rules", "clip"}, exitUsage, "clip"},
@@ -128,7 +128,7 @@ func TestUsage(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	v := must(t, "", "isearle", "version")
-	for _, args := range [][]string{{"isearle", "--version"}, {"isearle-tokenize", "--version"}, {"/usr/bin/isearle-version"}} {
+	for _, args := range [][]string{{"isearle", "--version"}, {"isearle-tokenize", "--version"}, {"/usr/bin/isearle-version"}, {"./isearle-linux-amd64", "version"}} {
 		if got := must(t, "", args...); got != v {
 			t.Errorf("%v gives %q, want %q", args, got, v)
 		}

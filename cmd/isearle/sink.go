@@ -31,6 +31,7 @@ type fileSink struct {
 	w     *search.Writer
 	every time.Duration // how much work a process that is killed loses at most
 	saved time.Time
+	left  bool
 }
 
 func (f *fileSink) digests() bool { return true }
@@ -38,7 +39,7 @@ func (f *fileSink) digests() bool { return true }
 func (f *fileSink) find(id string, d search.Digest) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.w.Has(id, d)
+	return !f.left && f.w.Has(id, d) // an interrupted run's inputs may still be coming in
 }
 
 func (f *fileSink) keep(id string, d search.Digest) error {
@@ -73,6 +74,7 @@ func (f *fileSink) commit() error {
 func (f *fileSink) leave() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.left = true
 	return f.w.Close()
 }
 
