@@ -53,8 +53,10 @@ type Engine struct {
 
 	image func() (*clipnet.ImageEncoder, error)
 	text  func() (*clipnet.TextEncoder, error)
-	words func() (*tokenizer.Tokenizer, error)
-	phi   func() (*phi.Encoder, error)
+	// gradient is the text tower packed for backward passes too.
+	gradient func() (*clipnet.TextEncoder, error)
+	words    func() (*tokenizer.Tokenizer, error)
+	phi      func() (*phi.Encoder, error)
 
 	mu     sync.Mutex
 	closed []func() error
@@ -79,6 +81,7 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 	}
 	e.image = once(e, func() (*clipnet.ImageEncoder, error) { return clipnet.NewImageEncoder(dev, e.ckpt) })
 	e.text = once(e, func() (*clipnet.TextEncoder, error) { return clipnet.NewTextEncoder(dev, e.ckpt, false) })
+	e.gradient = once(e, func() (*clipnet.TextEncoder, error) { return clipnet.NewTextEncoder(dev, e.ckpt, true) })
 	e.words = sync.OnceValues(e.openTokenizer)
 	e.phi = once(e, e.openPhi)
 	return e, nil

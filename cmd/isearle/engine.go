@@ -42,12 +42,13 @@ func (f *engineFlags) imageFlags(fs *pflag.FlagSet) {
 }
 
 func (f *engineFlags) composeFlags(fs *pflag.FlagSet) {
-	f.phiFlags(fs)
+	f.phiFlags(fs, "phi")
 	fs.StringVar(&f.template, "template", search.DefaultTemplate, "`PROMPT` of a composed query: $ is the image, {caption} the change")
 }
 
-func (f *engineFlags) phiFlags(fs *pflag.FlagSet) {
-	choose(fs, &f.method, "method", "how an image becomes a pseudo-word", "phi")
+// phiFlags registers the ways from an image to a pseudo-word, the first of methods being the default.
+func (f *engineFlags) phiFlags(fs *pflag.FlagSet, methods ...string) {
+	choose(fs, &f.method, "method", "how an image becomes a pseudo-word", methods...)
 	fs.StringVar(&f.phi, "phi", "", "`FILE` of the textual inversion network for the model: safetensors, or the official checkpoint")
 }
 

@@ -4,13 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"isearle/cmd/isearle/internal/images"
+	"isearle/oti"
 	"isearle/search"
-	"isearle/weights/safetensors"
 )
 
 const invertHelp = `Turn images into pseudo-words.
@@ -23,13 +22,18 @@ directory that is searched for images; - reads a list of them from standard inpu
 object a line, with the keys id and pseudo_word; to a file (.safetensors) as the tensor pseudo_words [n, width], with
 the ids one after the other in the tensor ids, and where each ends there in id_ends.
 
+phi makes pseudo-words in one pass. OTI finds each by gradient steps through the text tower; with -o, a run that was
+interrupted goes on where it stopped.
+
 Examples:
   isearle invert chair.jpg
   isearle invert -m ViT-B-32.pt --phi SEARLE_ViT-B32.pt -o words.safetensors images/
+  isearle invert -m ViT-B-32.pt --method oti --concepts classes.csv --phrases phrases.jsonl -o words.safetensors images/
 `
 
 type invertCommand struct {
 	engine engineFlags
+	oti    otiFlags
 	output string
 	null   bool
 }
@@ -38,8 +42,9 @@ func (c *invertCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVarP(&c.output, "output", "o", "", "write to `FILE`: .safetensors")
 	fs.BoolVarP(&c.null, "null", "0", false, "paths that are read end with NUL instead of a new line")
 	c.engine.modelFlags(fs)
-	c.engine.phiFlags(fs)
+	c.engine.phiFlags(fs, "phi", "oti")
 	c.engine.imageFlags(fs)
+	c.oti.flags(fs)
 }
 
 // invertBatch is how many features are inverted together.
@@ -62,8 +67,18 @@ func (c *invertCommand) run(ctx context.Context, s *session, args []string) erro
 		failed = true
 		s.fail(err)
 	}
-	w := wordWriter{s: s, engine: eng, keep: c.output != ""}
 	src := images.Source{Args: args, Stdin: s.stdin, Null: c.null, Fail: fail}
+	if c.engine.method == "oti" {
+		ids, features, err := c.features(ctx, s, eng, src.All(), fail)
+		if err == nil {
+			err = c.oti.run(ctx, s, eng, ids, features, c.output)
+		}
+		if err == nil && failed {
+			err = errInputs
+		}
+		return err
+	}
+	w := wordWriter{s: s, engine: eng, keep: c.output != ""}
 	progress := s.console.Start("images", 0)
 	err = eng.EmbedImages(ctx, src.All(), eng.threads, func(m search.Embedded) error {
 		progress.Add(1)
@@ -134,16 +149,7 @@ type word struct {
 
 // save writes all pseudo-words to a file.
 func (w *wordWriter) save(path string) error {
-	var ends []int64
-	total := 0
-	for _, id := range w.allIDs {
-		total += len(id)
-		ends = append(ends, int64(total))
-	}
-	ids := safetensors.Tensor{Name: "ids", DType: safetensors.U8, Shape: []int{total}, Data: []byte(strings.Join(w.allIDs, ""))}
 	model := w.engine.Model()
-	return safetensors.WriteFile(path, []safetensors.Tensor{
-		safetensors.FromFloat32s("pseudo_words", w.allWords, len(w.allIDs), w.engine.Width()),
-		ids, safetensors.FromInt64s("id_ends", ends, len(ends)),
-	}, map[string]string{"format": "isearle-pseudo-words", "model": model.Name, "model_hash": model.Hash, "method": "phi"})
+	return oti.Words{IDs: w.allIDs, Width: w.engine.Width(), Tokens: w.allWords,
+		Meta: map[string]string{"model": model.Name, "model_hash": model.Hash, "method": "phi"}}.Write(path)
 }

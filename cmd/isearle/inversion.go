@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"isearle/oti"
+	"isearle/search"
+	"isearle/weights/demo"
+)
+
+// otiFlags are the options of optimisation-based textual inversion.
+type otiFlags struct {
+	o                        oti.Options
+	space                    string
+	concepts, phrases, trace string
+}
+
+func (f *otiFlags) flags(fs *pflag.FlagSet) {
+	f.o = oti.Defaults()
+	fs.IntVar(&f.o.Steps, "steps", f.o.Steps, "OTI: gradient `STEPS`")
+	fs.Float64Var(&f.o.LR, "lr", f.o.LR, "OTI: learning `RATE` of AdamW")
+	fs.Float64Var(&f.o.Gamma, "gamma", f.o.Gamma, "OTI: `DEVIATION` of the noise on the text feature; 0 for none")
+	choose(fs, &f.space, "noise-space", "OTI: noise on the raw text feature, or on the one of unit length", "raw", "unit")
+	fs.Float64Var(&f.o.LambdaContent, "lambda-content", f.o.LambdaContent, "OTI: `WEIGHT` of the loss against the image")
+	fs.Float64Var(&f.o.LambdaGPT, "lambda-gpt", f.o.LambdaGPT, "OTI: `WEIGHT` of the regularisation by phrases; 0 needs none")
+	fs.IntVar(&f.o.TopK, "concepts-per-image", f.o.TopK, "OTI: regularise by the phrases of the `N` nearest concepts")
+	fs.IntVar(&f.o.Batch, "batch", f.o.Batch, "OTI: images over which a loss is averaged; only AdamW's eps sees it")
+	fs.IntVar(&f.o.Tokens, "tokens", f.o.Tokens, "OTI: `COPIES` of the pseudo-word in a prompt")
+	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: images side by side; results do not depend on it")
+	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
+	fs.StringVar(&f.concepts, "concepts", "", "OTI: `FILE` of concepts, one a line or Open Images' class names; without it those inside the program")
+	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle")
+	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv)")
+}
+
+// run inverts images by OTI: to a file, which a killed run resumes, or as lines of JSON.
+func (f *otiFlags) run(ctx context.Context, s *session, eng *engine, ids []string, features []float32, output string) error {
+	f.o.NoiseUnit = f.space == "unit"
+	images, phrases, err := f.prepare(ctx, s, eng, ids, features)
+	if err != nil {
+		return err
+	}
+	v, err := eng.OTI(phrases, f.o)
+	if err != nil {
+		return err
+	}
+	t := newStepTrace(f.o.Steps)
+	progress := s.console.Start("steps", len(images)*f.o.Steps)
+	monitor := func(st oti.Step) {
+		t.add(st)
+		progress.Add(1)
+	}
+	if output != "" {
+		model := eng.Model()
+		err = v.Run(ctx, output, images, map[string]string{"model": model.Name, "model_hash": model.Hash}, monitor)
+	} else {
+		err = v.Invert(ctx, images, nil, monitor, func(r oti.Result) error {
+			return errors.Join(json.NewEncoder(s.out).Encode(word{images[r.Index].Name, r.Token}), s.out.Flush())
+		})
+	}
+	progress.Stop()
+	if err == nil && f.trace != "" {
+		err = t.write(f.trace)
+	}
+	return err
+}
+
+// prepare reads phrases and concepts and ranks the concepts for each image.
+func (f *otiFlags) prepare(ctx context.Context, s *session, eng *engine, ids []string, features []float32) ([]oti.Image, *oti.Phrases, error) {
+	images := make([]oti.Image, len(ids))
+	for i, id := range ids {
+		images[i] = oti.Image{Name: id, Feature: features[i*eng.Dim() : (i+1)*eng.Dim()]}
+	}
+	if f.o.LambdaGPT == 0 || len(ids) == 0 {
+		return images, nil, nil
+	}
+	if f.phrases == "" {
+		return nil, nil, usagef("OTI's regularisation needs --phrases (isearle phrases makes them); --lambda-gpt 0 goes without")
+	}
+	phrases, err := oti.ReadPhrases(f.phrases)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := f.names()
+	if err != nil {
+		return nil, nil, err
+	}
+	progress := s.console.Start("concepts", len(names))
+	done := 0
+	ranked, err := eng.Associate(ctx, names, features, oti.TopConcepts, func(n int) { progress.Add(n - done); done = n })
+	progress.Stop()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range images {
+		images[i].Concepts = ranked[i]
+	}
+	return images, phrases, nil
+}
+
+// names are the concepts that images are ranked against.
+func (f *otiFlags) names() ([]string, error) {
+	if f.concepts == "" {
+		return demo.Concepts(), nil
+	}
+	file, err := os.Open(f.concepts)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	names, err := oti.ReadNames(file)
+	if err == nil && len(names) == 0 {
+		err = errors.New("no concepts in it")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.concepts, err)
+	}
+	return names, nil
+}
+
+// stepTrace sums the losses of each step.
+type stepTrace struct {
+	content, gpt []float64
+	images       []int
+}
+
+func newStepTrace(steps int) *stepTrace {
+	return &stepTrace{make([]float64, steps), make([]float64, steps), make([]int, steps)}
+}
+
+func (t *stepTrace) add(s oti.Step) {
+	t.content[s.Step] += float64(s.Content)
+	t.gpt[s.Step] += float64(s.GPT)
+	t.images[s.Step]++
+}
+
+// write writes one line a step: both losses, and the cosine of the prompt's feature with the image's.
+func (t *stepTrace) write(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(f)
+	w := csv.NewWriter(b)
+	w.Write([]string{"step", "content_loss", "gpt_loss", "cosine"})
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', 7, 64) }
+	for i, n := range t.images {
+		if n > 0 {
+			content, gpt := t.content[i]/float64(n), t.gpt[i]/float64(n)
+			w.Write([]string{strconv.Itoa(i + 1), number(content), number(gpt), number(1 - content)})
+		}
+	}
+	w.Flush()
+	return errors.Join(w.Error(), b.Flush(), f.Close())
+}
+
+// features embeds all images before an optimisation starts: its official batches are those of the whole list.
+func (c *invertCommand) features(ctx context.Context, s *session, eng *engine, paths func(yield func(string) bool), fail func(error)) (ids []string, features []float32, err error) {
+	progress := s.console.Start("images", 0)
+	defer progress.Stop()
+	err = eng.EmbedImages(ctx, paths, eng.threads, func(m search.Embedded) error {
+		progress.Add(1)
+		if m.Err != nil {
+			fail(m.Err)
+			return nil
+		}
+		ids, features = append(ids, m.Path), append(features, m.Feature...)
+		return nil
+	})
+	return ids, features, err
+}
