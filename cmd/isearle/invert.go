@@ -28,7 +28,7 @@ interrupted goes on where it stopped.
 Examples:
   isearle invert chair.jpg
   isearle invert -m ViT-B-32.pt --phi SEARLE_ViT-B32.pt -o words.safetensors images/
-  isearle invert -m ViT-B-32.pt --method oti --concepts classes.csv --phrases phrases.jsonl -o words.safetensors images/
+  isearle invert --method oti --phrases phrases.jsonl --gamma 0.1 -o words.safetensors images/
 `
 
 type invertCommand struct {
