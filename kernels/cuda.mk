@@ -25,7 +25,7 @@ bin/cuda/libcuda.a: $(wildcard $(CUDA_DRIVER)/shim/*) $(CUDA_DRIVER)/include/cud
 
 # The emulated driver with the kernels inside. Kernels are compiled with the thread sanitizer's hooks, which the emulator
 # answers itself; its own files are not.
-EMU_CXX = $(CXX) -std=c++17 -O2 -g -fPIC -Wall -Wextra -ffp-contract=off -fno-exceptions -fno-rtti -I$(CUDA_DRIVER)/include -Ikernels
+EMU_CXX = $(CXX) -std=c++17 -O2 -g -fPIC -Wall -Wextra -ffp-contract=off -I$(CUDA_DRIVER)/include -Ikernels
 EMU_OBJ = $(patsubst kernels/emu/%.cc,bin/cuda/emu/%.o,$(wildcard kernels/emu/*.cc))
 KERNEL_OBJ = $(patsubst kernels/%.cu,bin/cuda/emu/%.cu.o,$(wildcard kernels/*.cu kernels/emu/*.cu))
 
@@ -57,3 +57,17 @@ check-cuda-header: $(CUDA_TOOLS)/nvidia
 
 $(CUDA_TOOLS)/nvidia:
 	python3 -m pip install -q --no-deps --target $(CUDA_TOOLS) nvidia-cuda-nvrtc-cu12==12.9.86 nvidia-cuda-runtime-cu12==12.9.79
+
+bin/cuda/nvrtc: kernels/nvrtc/nvrtc.c
+	@mkdir -p bin/cuda
+	$(CC) -O2 -Wall -Wextra $< -o $@ -ldl
+
+KERNELS_GEN = cd kernels/gen && $(GO) run . -dir $(CURDIR)/kernels -nvrtc $(CUDA_BIN)/nvrtc \
+              -library $(CUDA_TOOLS)/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
+
+# Compile what changed; check-kernels compiles everything and compares.
+kernels-cuda: bin/cuda/nvrtc $(CUDA_TOOLS)/nvidia
+	$(KERNELS_GEN)
+
+check-kernels: bin/cuda/nvrtc $(CUDA_TOOLS)/nvidia
+	$(KERNELS_GEN) -check

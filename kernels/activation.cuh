@@ -1,0 +1,33 @@
+// Linear's activations, f(x), and their derivatives.
+#pragma once
+
+#include "ptx.cuh"
+
+enum { Identity, QuickGELU, GELU, GELUTanh, ReLU }; // runtime.Activation
+
+DEVICE float activate(int act, float x) {
+	switch (act) {
+	case QuickGELU: return x / (1.0f + expf(-1.702f * x));
+	case GELU: return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+	case GELUTanh: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+	case ReLU: return x > 0.0f ? x : 0.0f;
+	}
+	return x;
+}
+
+DEVICE float derivative(int act, float x) {
+	switch (act) {
+	case QuickGELU: {
+		const float s = 1.0f / (1.0f + expf(-1.702f * x));
+		return s + 1.702f * x * s * (1.0f - s);
+	}
+	case GELU: // Phi(x) + x phi(x); 1/sqrt(2 pi) = 0.39894228
+		return 0.5f * (1.0f + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+	case GELUTanh: {
+		const float t = tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+		return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456f * (1.0f + 3.0f * 0.044715f * x * x);
+	}
+	case ReLU: return x > 0.0f ? 1.0f : 0.0f;
+	}
+	return 1.0f;
+}

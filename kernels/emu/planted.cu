@@ -1,0 +1,80 @@
+// Kernels for the emulated driver's own tests: right ones, and ones with a bug that it must find.
+#include "../operand.cuh"
+
+struct PlantedArgs {
+	const float *in;
+	float *out;
+	int n, pad;
+};
+
+// The sum of a block's elements, as it should be.
+KERNEL(planted_sum, PlantedArgs, 256) {
+	SHARED(float, s);
+	const int t = thread_index();
+	s[t] = t < a.n ? a.in[t] : 0.0f;
+	barrier();
+	for (int h = 128; h > 0; h /= 2) {
+		if (t < h) s[t] += s[t + h];
+		barrier();
+	}
+	if (t == 0) a.out[0] = s[0];
+}
+
+// The same without the barrier of the loop.
+KERNEL(planted_no_barrier, PlantedArgs, 256) {
+	SHARED(float, s);
+	const int t = thread_index();
+	s[t] = t < a.n ? a.in[t] : 0.0f;
+	barrier();
+	for (int h = 128; h > 0; h /= 2)
+		if (t < h) s[t] += s[t + h];
+	if (t == 0) a.out[0] = s[0];
+}
+
+// The last steps within a warp, without the warp's barrier.
+KERNEL(planted_no_warp_barrier, PlantedArgs, 32) {
+	SHARED(float, s);
+	const int t = thread_index();
+	s[t] = a.in[t];
+	a.out[t] = s[31 - t];
+}
+
+KERNEL(planted_warp_barrier, PlantedArgs, 32) {
+	SHARED(float, s);
+	const int t = thread_index();
+	s[t] = a.in[t];
+	warp_barrier();
+	a.out[t] = s[31 - t];
+}
+
+// One element too many.
+KERNEL(planted_store_past, PlantedArgs, 256) {
+	const int t = thread_index();
+	if (t <= a.n) a.out[t] = 1.0f;
+}
+
+KERNEL(planted_shared_past, PlantedArgs, 256) {
+	SHARED(float, s);
+	s[thread_index() + 1] = 1.0f;
+}
+
+// Shared memory that nobody wrote.
+KERNEL(planted_unwritten, PlantedArgs, 32) {
+	SHARED(float, s);
+	const int t = thread_index();
+	if (t < 31) s[t] = 1.0f;
+	warp_barrier();
+	a.out[t] = s[t];
+}
+
+// A barrier that half of a warp does not reach, since it waits for the warp.
+KERNEL(planted_divergent, PlantedArgs, 32) {
+	if (thread_index() < 16) barrier();
+	else warp_barrier();
+	a.out[thread_index()] = 1.0f;
+}
+
+// All blocks store to one element.
+KERNEL(planted_blocks, PlantedArgs, 32) {
+	if (thread_index() == 0) a.out[0] = (float)block_x();
+}
