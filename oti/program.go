@@ -2,7 +2,6 @@ package oti
 
 import (
 	"context"
-	"math"
 
 	"isearle/clipnet"
 	"isearle/runtime"
@@ -18,7 +17,6 @@ type program struct {
 	p, m, v, ema, g runtime.Buffer // [words, width]
 	count, hyper    runtime.Buffer
 	content, phrase lossBuffers
-	hyperHost       [runtime.HyperLen]float32
 	embed, width    int
 }
 
@@ -78,15 +76,9 @@ func (l lossViews) bind(prog runtime.Program) lossBuffers {
 	return b
 }
 
-// setHyper writes the optimiser's numbers for step t, counted from 1, as PyTorch computes them.
+// setHyper writes the optimiser's numbers for step t, counted from 1.
 func (p *program) setHyper(o Options, t int) error {
-	h := &p.hyperHost
-	h[runtime.HyperDecay] = float32(1 - o.LR*o.WeightDecay)
-	h[runtime.HyperBeta1], h[runtime.HyperBeta2] = float32(o.Beta1), float32(o.Beta2)
-	h[runtime.HyperStep] = float32(o.LR / (1 - math.Pow(o.Beta1, float64(t))))
-	h[runtime.HyperScale] = float32(math.Sqrt(1 - math.Pow(o.Beta2, float64(t))))
-	h[runtime.HyperEps], h[runtime.HyperEMA] = float32(o.Eps), float32(o.EMA)
-	return p.hyper.WriteF32(0, h[:])
+	return p.hyper.WriteF32(0, runtime.AdamWStep(o.LR, o.WeightDecay, o.Beta1, o.Beta2, o.Eps, o.EMA, t))
 }
 
 func (p *program) run(ctx context.Context) error { return p.prog.Run(ctx) }

@@ -265,15 +265,9 @@ func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
 	return t.losses()
 }
 
-// hyper are AdamW's numbers for the coming step.
+// hyper are AdamW's numbers for the coming step, betas and eps PyTorch's.
 func (t *Trainer) hyper() []float32 {
-	const beta1, beta2, eps = .9, .999, 1e-8 // PyTorch's
-	n, h := float64(t.step+1), make([]float32, runtime.HyperLen)
-	h[runtime.HyperDecay] = float32(1 - t.opts.LR*t.opts.WeightDecay)
-	h[runtime.HyperBeta1], h[runtime.HyperBeta2], h[runtime.HyperEps] = beta1, beta2, eps
-	h[runtime.HyperStep] = float32(t.opts.LR / (1 - math.Pow(beta1, n)))
-	h[runtime.HyperScale] = float32(math.Sqrt(1 - math.Pow(beta2, n)))
-	return h
+	return runtime.AdamWStep(t.opts.LR, t.opts.WeightDecay, .9, .999, 1e-8, 0, t.step+1)
 }
 
 func (t *Trainer) losses() (Losses, error) {

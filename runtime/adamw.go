@@ -1,18 +1,36 @@
 package runtime
 
-import "iter"
+import (
+	"iter"
+	"math"
+)
 
-// Elements of AdamW's Hyper, all of them for the step about to be made.
+// Elements of AdamW's Hyper, all of them for the step about to be made; AdamWStep fills them.
 const (
 	HyperDecay = iota // 1 - lr*weight decay
 	HyperBeta1
 	HyperBeta2
+	HyperRest1 // 1 - beta1, rounded once: 1 minus a rounded beta2 is 1e-5 off
+	HyperRest2 // 1 - beta2
 	HyperStep  // lr / (1 - beta1^t)
 	HyperScale // sqrt(1 - beta2^t)
 	HyperEps
-	HyperEMA // the average's share of the past, 0.99 by default
+	HyperEMA     // the average's share of the past, 0.99 by default
+	HyperRestEMA // 1 - HyperEMA
 	HyperLen
 )
+
+// AdamWStep are AdamW's numbers for step t, counted from 1, computed in float64 and rounded once, as PyTorch does.
+func AdamWStep(lr, weightDecay, beta1, beta2, eps, ema float64, t int) []float32 {
+	h, n := make([]float32, HyperLen), float64(t)
+	h[HyperDecay] = float32(1 - lr*weightDecay)
+	h[HyperBeta1], h[HyperRest1] = float32(beta1), float32(1-beta1)
+	h[HyperBeta2], h[HyperRest2] = float32(beta2), float32(1-beta2)
+	h[HyperStep], h[HyperScale] = float32(lr/(1-math.Pow(beta1, n))), float32(math.Sqrt(1-math.Pow(beta2, n)))
+	h[HyperEps] = float32(eps)
+	h[HyperEMA], h[HyperRestEMA] = float32(ema), float32(1-ema)
+	return h
+}
 
 // AdamW is a step of Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101), in PyTorch's order of
 // operations, and of an exponential moving average of the parameters:

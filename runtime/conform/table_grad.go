@@ -258,7 +258,7 @@ func adamWCases() (t []Case) {
 		for _, ema := range []bool{false, true} {
 			t = append(t, Case{"adamw", fmt.Sprintf("%d ema=%t", n, ema), 2e-6, 7, func(b *Builder) {
 				o := runtime.AdamW{P: b.addTo("p", 7, n, true), G: b.Floats("g", 7, n), M: b.addTo("m", 7, n, true), V: b.squares("v", 7, n),
-					Hyper: b.Values("hyper", 0.9998, 0.9, 0.999, 0.05, 0.07, 1e-8, 0.97), Rows: b.N}
+					Hyper: b.Values("hyper", runtime.AdamWStep(2e-2, 0.01, 0.9, 0.999, 1e-8, 0.97, 3)...), Rows: b.N}
 				if ema {
 					o.EMA = b.addTo("ema", 7, n, true)
 				}

@@ -13,7 +13,7 @@ func (c *compiler) adamW(o runtime.AdamW) {
 		h := hyper.row(0)
 		adamStep(p.row(i), g.row(i), m.row(i), v.row(i), h)
 		if !ema.absent() {
-			average(ema.row(i), p.row(i), h[runtime.HyperEMA])
+			average(ema.row(i), p.row(i), h[runtime.HyperEMA], h[runtime.HyperRestEMA])
 		}
 	})
 }
@@ -23,7 +23,7 @@ func (c *compiler) adamW(o runtime.AdamW) {
 func adamStep(p, g, m, v, hyper []float32) {
 	decay, step, scale, eps := hyper[runtime.HyperDecay], hyper[runtime.HyperStep], hyper[runtime.HyperScale], hyper[runtime.HyperEps]
 	beta1, beta2 := hyper[runtime.HyperBeta1], hyper[runtime.HyperBeta2]
-	rest1, rest2 := 1-beta1, 1-beta2
+	rest1, rest2 := hyper[runtime.HyperRest1], hyper[runtime.HyperRest2]
 	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
 	for i, x := range p {
 		m[i] = float32(beta1*m[i]) + float32(rest1*g[i])
@@ -34,9 +34,9 @@ func adamStep(p, g, m, v, hyper []float32) {
 }
 
 // average moves ema towards x, keeping a share of the past.
-func average(ema, x []float32, keep float32) {
+func average(ema, x []float32, keep, rest float32) {
 	x = x[:len(ema)]
 	for i, e := range ema {
-		ema[i] = float32(keep*e) + float32((1-keep)*x[i])
+		ema[i] = float32(keep*e) + float32(rest*x[i])
 	}
 }
