@@ -9,8 +9,11 @@ import (
 	"isearle/weights"
 )
 
+// MaxImages is the number of images of an image encoder's largest program: what a caller should gather.
+const MaxImages = 32
+
 // imageBatches are the capacities of an image encoder's programs; a batch takes the smallest that holds it.
-var imageBatches = []int{1, 8, 32}
+var imageBatches = []int{1, 8, MaxImages}
 
 // ImageEncoder is CLIP's vision transformer on a device. It is safe for concurrent use; calls run one after the other.
 type ImageEncoder struct {
@@ -56,9 +59,6 @@ func (e *ImageEncoder) Size() int { return e.cfg.Vision.ImageSize }
 
 // Dim is the number of elements of a feature.
 func (e *ImageEncoder) Dim() int { return e.cfg.EmbedDim }
-
-// MaxBatch is the number of images of the largest program: what a caller should gather.
-func (e *ImageEncoder) MaxBatch() int { return imageBatches[len(imageBatches)-1] }
 
 func (e *ImageEncoder) grid() int { return e.cfg.Vision.ImageSize / e.cfg.Vision.PatchSize }
 
@@ -115,7 +115,7 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for done := 0; done < n; {
-		b := min(n-done, e.MaxBatch())
+		b := min(n-done, MaxImages)
 		if err := e.encode(ctx, dst[done*dim:(done+b)*dim], pixels[done*size:(done+b)*size], b); err != nil {
 			return fmt.Errorf("clipnet: encode images: %w", err)
 		}

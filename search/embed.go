@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+
+	"isearle/clipnet"
 )
 
 // Embedded is an image's feature, or why it has none.
@@ -16,50 +18,99 @@ type Embedded struct {
 }
 
 // EmbedImages computes the raw features, not normalised, of image files and hands them to yield in the order of the paths;
-// workers goroutines decode ahead while the device computes. A broken image has its error and does not stop the others. The
-// feature is valid until yield returns; an error of yield ends the work.
+// workers goroutines decode the next batch while the device computes one. A broken image has its error and does not stop the
+// others. The feature is valid until yield returns; an error of yield ends the work.
 func (e *Engine) EmbedImages(ctx context.Context, paths iter.Seq[string], workers int, yield func(Embedded) error) error {
-	enc, err := e.image()
-	if err != nil {
-		return err
-	}
-	n, size := enc.MaxBatch(), e.pre.PixelCount()
-	pixels, features := make([]float32, n*size), make([]float32, n*e.Dim())
-	batch := make([]Embedded, 0, n) // with their broken neighbours, which take no pixels
-	images := 0
-	flush := func() error {
-		if err := enc.Encode(ctx, features[:images*e.Dim()], pixels[:images*size], images); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	free, full := make(chan *imageBatch, 2), make(chan *imageBatch)
+	free <- &imageBatch{}
+	free <- &imageBatch{}
+	go e.gather(ctx, paths, workers, free, full)
+	for b := range full {
+		if err := e.embedBatch(ctx, b, yield); err != nil {
+			cancel()
+			for range full { // gather must not be left waiting
+			}
 			return err
 		}
-		row := 0
-		for _, item := range batch {
-			if item.Err == nil {
-				item.Feature = features[row*e.Dim() : (row+1)*e.Dim()]
-				row++
-			}
-			if err := yield(item); err != nil {
-				return err
-			}
-		}
-		batch, images = batch[:0], 0
-		return nil
-	}
-	for item := range e.pre.Load(ctx, paths, workers) {
-		batch = append(batch, Embedded{Index: item.Index, Path: item.Path, Err: item.Err})
-		if item.Err == nil {
-			copy(pixels[images*size:], item.Pixels)
-			images++
-		}
-		if len(batch) == n {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+		free <- b
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("search: embed images: %w", err)
 	}
-	return flush()
+	return nil
+}
+
+// imageBatch is a run of images with the pixels of those that could be decoded.
+type imageBatch struct {
+	items    []Embedded
+	pixels   []float32
+	features []float32
+	images   int
+}
+
+// gather fills batches until the paths end, and closes full.
+func (e *Engine) gather(ctx context.Context, paths iter.Seq[string], workers int, free <-chan *imageBatch, full chan<- *imageBatch) {
+	defer close(full)
+	send := func(b *imageBatch) bool {
+		select {
+		case full <- b:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	var b *imageBatch
+	for item := range e.pre.Load(ctx, paths, workers) {
+		if b == nil {
+			select {
+			case b = <-free:
+				b.items, b.pixels, b.images = b.items[:0], b.pixels[:0], 0
+			case <-ctx.Done():
+				return
+			}
+		}
+		b.items = append(b.items, Embedded{Index: item.Index, Path: item.Path, Err: item.Err})
+		if item.Err == nil {
+			b.pixels = append(b.pixels, item.Pixels...)
+			b.images++
+		}
+		if len(b.items) == clipnet.MaxImages {
+			if !send(b) {
+				return
+			}
+			b = nil
+		}
+	}
+	if b != nil && ctx.Err() == nil {
+		send(b)
+	}
+}
+
+// embedBatch computes a batch's features and hands them over.
+func (e *Engine) embedBatch(ctx context.Context, b *imageBatch, yield func(Embedded) error) error {
+	if b.images > 0 {
+		enc, err := e.image()
+		if err != nil {
+			return err
+		}
+		b.features = slices.Grow(b.features[:0], b.images*e.Dim())[:b.images*e.Dim()]
+		if err := enc.Encode(ctx, b.features, b.pixels, b.images); err != nil {
+			return err
+		}
+	}
+	row := 0
+	for _, item := range b.items {
+		if item.Err == nil {
+			item.Feature = b.features[row*e.Dim() : (row+1)*e.Dim()]
+			row++
+		}
+		if err := yield(item); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EmbedImage is the raw feature of one image in memory; the name is for errors.

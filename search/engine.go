@@ -204,6 +204,9 @@ func (e *Engine) Meta() Meta {
 	return Meta{Model: e.Model(), Size: p.Size, Pad: p.Pad.String(), Order: p.Order.String(), Dim: e.Dim(), Normalised: true, DType: runtime.F32}
 }
 
+// Assumed lists what was concluded about the model and stands in no file of it; a user should be told.
+func (e *Engine) Assumed() []string { return e.ckpt.Assumed }
+
 // Config is the model's; Dim is the number of elements of a feature, Width that of a pseudo-word.
 func (e *Engine) Config() weights.Config { return e.ckpt.Config }
 func (e *Engine) Dim() int               { return e.ckpt.Config.EmbedDim }
