@@ -56,6 +56,7 @@ func commands() []entry {
 		{"compose", composeHelp, func() command { return new(composeCommand) }},
 		{"search", searchHelp, func() command { return new(searchCommand) }},
 		{"invert", invertHelp, func() command { return new(invertCommand) }},
+		{"eval", evalHelp, func() command { return new(evalCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
 		{"info", infoHelp, func() command { return new(infoCommand) }},
 		{"convert", convertHelp, func() command { return new(convertCommand) }},

@@ -16,6 +16,7 @@ import (
 	"isearle/cmd/isearle/internal/console"
 	"isearle/cmd/isearle/internal/sheet"
 	"isearle/search"
+	"isearle/search/eval"
 	"isearle/weights/atomicfile"
 	"isearle/weights/demo"
 )
@@ -24,25 +25,32 @@ const demoHelp = `Show composed retrieval on the model and the gallery inside th
 
 Usage:
   isearle demo [flags]
+  isearle demo --export DIR
 
 Answers eight queries, the first of each kind of edit in the test list: the reference, the change, and the five best of
 the gallery without the reference, their scores, and a mark at the right answers. A contact sheet of them is written,
 the right answers framed.
 
+With --export the pictures and all queries are written instead, in the layouts of five benchmarks, as isearle eval
+reads them; DIR/README.md says what stands for what.
+
 Examples:
   isearle demo
   isearle demo -o sheet.png
   isearle demo --json | jq .
+  isearle demo --export world && isearle eval circo --data world/circo
 `
 
 type demoCommand struct {
 	engine engineFlags
 	output string
+	export string
 	k      int
 }
 
 func (c *demoCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVarP(&c.output, "output", "o", "isearle-demo.png", "write the contact sheet to `FILE`; empty for none")
+	fs.StringVar(&c.export, "export", "", "write the world as data sets to `DIR`, and nothing else")
 	fs.IntVarP(&c.k, "top", "k", 5, "show the `K` best")
 	c.engine.device.flags(fs)
 }
@@ -50,6 +58,9 @@ func (c *demoCommand) flags(fs *pflag.FlagSet) {
 func (c *demoCommand) run(ctx context.Context, s *session, args []string) error {
 	if len(args) > 0 {
 		return usagef("demo takes no arguments")
+	}
+	if c.export != "" {
+		return eval.ExportDemo(c.export)
 	}
 	if c.k < 1 {
 		return usagef("-k %d: at least 1 is needed", c.k)

@@ -1,7 +1,9 @@
 package eval
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,24 +49,65 @@ func LoadDomain(dir string, o LoadOptions) (*Dataset, error) {
 		}
 		right[label] = append(right[label], i)
 	}
+	prompts, err := readPrompts(filepath.Join(dir, "imgnet", promptFile))
+	if err != nil {
+		return nil, err
+	}
 	d := &Dataset{Name: "domain", Title: "Domain conversion", Split: "val", Root: dir, Depth: domainKs[len(domainKs)-1], partial: true,
-		Prompt: `a {domain} of $`, Gallery: "all targets of the list, real images among them", measures: domainMeasures}
-	for k, name := range domains {
-		template, err := tokenizer.ParseTemplate("a " + name + " of $")
-		if err != nil {
-			return nil, fmt.Errorf("eval: %w", err)
-		}
-		t := Task{Name: name, Gallery: gallery}
+		Gallery: "all targets of the list, real images among them", measures: domainMeasures}
+	for k, p := range prompts {
+		d.Prompt = strings.TrimPrefix(d.Prompt+"; "+p.text, "; ")
+		t := Task{Name: p.domain, Gallery: gallery}
 		for i, ref := range references {
 			if classes[i] >= domainStep {
 				return nil, dataError(queryFile, fmt.Sprintf("line %d", i+1), "label %d is no class, which are below %d", classes[i], domainStep)
 			}
-			t.Queries = append(t.Queries, Query{ID: fmt.Sprintf("%s-%d", name, i), Reference: ref, Caption: "a " + name + " of it", Exclude: -1,
-				Prompts: []tokenizer.Prompt{template.Fill("")}, Texts: []string{"a " + name + " of "}, Targets: right[classes[i]+domainStep*k]})
+			t.Queries = append(t.Queries, Query{ID: fmt.Sprintf("%s-%d", p.domain, i), Reference: ref, Caption: p.text, Exclude: -1,
+				Prompts: []tokenizer.Prompt{p.template.Fill("")}, Texts: []string{strings.Replace(p.text, "$", "", 1)}, Targets: right[classes[i]+domainStep*k]})
 		}
 		d.Tasks = append(d.Tasks, t)
 	}
 	return d, nil
+}
+
+// promptFile may stand beside the lists and give the domains other names and prompts than Pic2Word's: a line "NAME<TAB>PROMPT" for each.
+const promptFile = "prompts.txt"
+
+// domainPrompt is a domain and how a query asks for it.
+type domainPrompt struct {
+	domain, text string
+	template     tokenizer.Template
+}
+
+// readPrompts reads the file of prompts; where there is none they are Pic2Word's, "a DOMAIN of $".
+func readPrompts(file string) (out []domainPrompt, err error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, name := range domains {
+			out = append(out, domainPrompt{domain: name, text: "a " + name + " of $"})
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("eval: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		name, text, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok || name == "" {
+			return nil, dataError(file, fmt.Sprintf("line %d", len(out)+1), "want NAME, a tab and a prompt with one $")
+		}
+		out = append(out, domainPrompt{domain: name, text: text})
+	}
+	if len(out) != len(domains) {
+		return nil, dataError(file, "", "%d prompts, want %d", len(out), len(domains))
+	}
+	for i := range out {
+		if out[i].template, err = tokenizer.ParseTemplate(out[i].text); err == nil && out[i].template.PseudoWords() != 1 {
+			err = errors.New("want one $")
+		}
+		if err != nil {
+			return nil, &DataError{File: file, Entry: fmt.Sprintf("line %d", i+1), Err: err}
+		}
+	}
+	return out, nil
 }
 
 // readList reads lines of a path and a label.

@@ -16,7 +16,6 @@ import (
 	"isearle/clipnet/preprocess"
 	"isearle/runtime"
 	"isearle/search"
-	"isearle/weights/atomicfile"
 )
 
 // features are the raw image features of a data set by the images' files.
@@ -203,5 +202,5 @@ func writePNG(path string, pix []byte, size int) error {
 	if err := enc.Encode(&b, m); err != nil {
 		return err
 	}
-	return atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+	return os.WriteFile(path, b.Bytes(), 0o666)
 }

@@ -28,40 +28,44 @@ func LoadObjects(dir string, o LoadOptions) (*Dataset, error) {
 	if o.Split != "" && o.Split != "val" {
 		return nil, fmt.Errorf("eval: object composition has no split %q, only val", o.Split)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "coco", "annotations")); err == nil {
-		dir = filepath.Join(dir, "coco")
-	}
-	file := filepath.Join(dir, "annotations", "instances_val2017.json")
-	var a coco.Annotations
-	if err := readJSON(file, &a); err != nil {
+	dir, file, a, err := readAnnotations(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.Check(); err != nil {
-		return nil, &DataError{File: file, Err: err}
-	}
-	list, from, err := choices(dir, &a, o)
+	list, from, err := choices(dir, a, o)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dataset{Name: "objects", Title: "Object composition", Split: "val", Root: dir, Depth: 100, reverse: true,
 		Prompt: "a photo of $ and {class} and {other classes}", Gallery: "all images of the list (" + from + ")",
 		measures: objectMeasures, regions: map[string]region{}}
-	t, err := objectTask(dir, file, &a, list, d.regions)
+	t, err := objectTask(dir, file, a, list, d.regions)
 	d.Tasks = []Task{t}
 	return d, err
 }
 
 // ChooseBoxes makes the list of boxes that LoadObjects would choose for a seed, to be written by coco.WriteList.
 func ChooseBoxes(dir string, seed uint64) ([]coco.Choice, error) {
-	file := filepath.Join(dir, "annotations", "instances_val2017.json")
-	var a coco.Annotations
-	if err := readJSON(file, &a); err != nil {
+	_, _, a, err := readAnnotations(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.Check(); err != nil {
-		return nil, &DataError{File: file, Err: err}
-	}
 	return a.Choose(seed), nil
+}
+
+// readAnnotations finds COCO in dir or dir/coco and reads its objects.
+func readAnnotations(dir string) (root, file string, a *coco.Annotations, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "coco", "annotations")); err == nil {
+		dir = filepath.Join(dir, "coco")
+	}
+	file, a = filepath.Join(dir, "annotations", "instances_val2017.json"), new(coco.Annotations)
+	if err := readJSON(file, a); err != nil {
+		return dir, file, nil, err
+	}
+	if err := a.Check(); err != nil {
+		return dir, file, nil, &DataError{File: file, Err: err}
+	}
+	return dir, file, a, nil
 }
 
 // choices finds the list, and says where it is from.

@@ -232,3 +232,51 @@ func abs(x int) int {
 	}
 	return x
 }
+
+// Runs are the lengths of the mask's runs, outside first, column by column.
+func (m *Mask) Runs() []int {
+	runs, last := []int{0}, false
+	for i := range m.Pix {
+		if v := m.Pix[i%m.Height*m.Width+i/m.Height]; v != last {
+			runs, last = append(runs, 0), v
+		}
+		runs[len(runs)-1]++
+	}
+	return runs
+}
+
+// EncodeRuns is the reverse of DecodeRuns.
+func EncodeRuns(runs []int) string {
+	var out []byte
+	for i, x := range runs {
+		if i > 2 {
+			x -= runs[i-2]
+		}
+		for {
+			c := byte(x & 31)
+			x >>= 5
+			// The number ends where the rest is only the sign.
+			if done := x == 0 && c&16 == 0 || x == -1 && c&16 != 0; done {
+				out = append(out, c+'0')
+				break
+			}
+			out = append(out, (c|32)+'0')
+		}
+	}
+	return string(out)
+}
+
+// Box is the smallest box around the mask: left, top, width, height.
+func (m *Mask) Box() (box [4]float64) {
+	left, top, right, bottom := m.Width, m.Height, 0, 0
+	for i, in := range m.Pix {
+		if in {
+			x, y := i%m.Width, i/m.Width
+			left, top, right, bottom = min(left, x), min(top, y), max(right, x+1), max(bottom, y+1)
+		}
+	}
+	if right == 0 {
+		return box
+	}
+	return [4]float64{float64(left), float64(top), float64(right - left), float64(bottom - top)}
+}

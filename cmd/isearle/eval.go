@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"isearle/clipnet/tokenizer"
+	"isearle/search"
+	"isearle/search/eval"
+	"isearle/search/eval/coco"
+	"isearle/weights/atomicfile"
+)
+
+const evalHelp = `Measure composed retrieval on the benchmarks, by their own protocols.
+
+Usage:
+  isearle eval fashioniq|cirr|circo|domain|objects --data DIR [flags]
+
+DIR is the data set as it is published: FashionIQ with captions, image_splits and images; CIRR with cirr, dev and
+test1; CIRCO with annotations and COCO2017_unlabeled; for domain conversion the folder above imgnet with Pic2Word's
+lists; for object composition COCO with annotations and val2017. The split is validation unless --split says test
+(CIRCO) or test1 (CIRR), whose right answers are hidden: --submission writes what their servers take.
+
+Methods are phi (composed by a pseudo-word), and to compare with text, image and sum (the mean of both). All are in one
+table, with 95 % intervals and paired tests. Percentages stand on standard output, as Markdown, or with --json as one
+object; --report writes a page with pictures, plots, CSV, JSON and every ranking.
+
+Features are kept in the cache by the images' content, so a second run computes only what changed. Missing and broken
+images are named and counted, the queries that need them are left out, and the exit code is 1; --strict refuses.
+
+Examples:
+  isearle demo --export world && isearle eval circo --data world/circo --report report
+  isearle eval cirr --data CIRR -m ViT-L-14.pt --phi phi.pt --split test1 --method phi --submission cirr.json
+  isearle eval fashioniq --data FashionIQ -m ViT-B-32 --phi phi.pt --method phi,text
+  isearle eval objects --data coco --seed 3 --write-list boxes.csv
+`
+
+// evalProtocols are the readers of the data sets.
+var evalProtocols = []struct {
+	name string
+	load func(string, eval.LoadOptions) (*eval.Dataset, error)
+}{
+	{"fashioniq", eval.LoadFashionIQ}, {"cirr", eval.LoadCIRR}, {"circo", eval.LoadCIRCO},
+	{"domain", eval.LoadDomain}, {"objects", eval.LoadObjects},
+}
+
+type evalCommand struct {
+	engine      engineFlags
+	data, split string
+	methods     string
+	report      string
+	submissions []string
+	strict      bool
+	cache       string
+	seed        uint64
+	resamples   int
+	list        string
+	writeList   string
+}
+
+func (c *evalCommand) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.data, "data", "", "`DIR` of the data set")
+	fs.StringVar(&c.split, "split", "", "`NAME` of the split, validation if not given")
+	fs.StringVar(&c.methods, "method", "", "`LIST` of methods with commas between: phi, sum, text, image; all if not given")
+	fs.StringVar(&c.report, "report", "", "write the report to `DIR`")
+	fs.StringArrayVar(&c.submissions, "submission", nil, "write the test server's `FILE` of the first method, for CIRR subset_FILE too; once more for the next method")
+	fs.BoolVar(&c.strict, "strict", false, "refuse a data set with missing or broken images")
+	fs.StringVar(&c.cache, "cache", "", "keep features in `DIR` (default: isearle in the user's cache directory)")
+	fs.Uint64Var(&c.seed, "seed", 0, "`SEED` of intervals, tests and the choice of boxes")
+	fs.IntVar(&c.resamples, "resamples", 1000, "draw `N` samples of the queries for intervals and tests; 0 for none")
+	fs.StringVar(&c.list, "list", "", "boxes of object composition, a `FILE` like coco_eval.csv")
+	fs.StringVar(&c.writeList, "write-list", "", "write the boxes that the seed chooses to `FILE` and use them")
+	c.engine.modelFlags(fs)
+	fs.StringVar(&c.engine.phi, "phi", "", "`FILE` of the textual inversion network for the model: safetensors, or the official checkpoint")
+	fs.StringVar(&c.engine.template, "template", search.DefaultTemplate, "`PROMPT` of a composed query: $ is the image, {caption} the change")
+	c.engine.imageFlags(fs)
+	c.engine.text.flags(fs)
+}
+
+func (c *evalCommand) run(ctx context.Context, s *session, args []string) error {
+	d, methods, err := c.open(args)
+	if err != nil {
+		return err
+	}
+	eng, err := c.engine.open()
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+	cache := c.cache
+	if cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("%w: give --cache", err)
+		}
+		cache = filepath.Join(dir, "isearle", "eval")
+	}
+	e := &eval.Evaluator{Engine: eng.Engine, Device: eng.device, Threads: eng.threads, CacheDir: cache, Strict: c.strict,
+		Seed: c.seed, Resamples: c.resamples}
+	p := evalProgress{s: s}
+	e.Progress = p.show
+	r, err := e.Run(ctx, d, methods)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	return c.write(s, r)
+}
+
+// open checks the arguments and reads the data set.
+func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) {
+	var names []string
+	for _, p := range evalProtocols {
+		names = append(names, p.name)
+	}
+	if len(args) != 1 || !slices.Contains(names, args[0]) {
+		return nil, nil, usagef("one of %s, not %q", strings.Join(names, ", "), strings.Join(args, " "))
+	}
+	if c.data == "" {
+		return nil, nil, usagef("--data DIR is needed")
+	}
+	if c.resamples < 0 || c.resamples > 1_000_000 {
+		return nil, nil, usagef("--resamples %d: 0 to 1000000 are possible", c.resamples)
+	}
+	if (c.list != "" || c.writeList != "") && args[0] != "objects" || c.list != "" && c.writeList != "" {
+		return nil, nil, usagef("--list and --write-list are for objects, one of them")
+	}
+	methods, err := eval.ParseMethods(c.methods)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	if len(c.submissions) > len(methods) {
+		return nil, nil, usagef("%d --submission for %d methods", len(c.submissions), len(methods))
+	}
+	if len(c.submissions) > 0 && args[0] != "cirr" && args[0] != "circo" {
+		return nil, nil, usagef("--submission: %s has no test server", args[0])
+	}
+	o := eval.LoadOptions{Split: c.split, TemplateText: c.engine.template, List: c.list, Seed: c.seed}
+	if o.Template, err = tokenizer.ParseTemplate(c.engine.template); err != nil {
+		return nil, nil, usageError{err}
+	}
+	if o.Template.PseudoWords() == 0 {
+		return nil, nil, usagef("--template %q has no $", c.engine.template)
+	}
+	if c.writeList != "" {
+		if err := c.chooseBoxes(); err != nil {
+			return nil, nil, err
+		}
+		o.List = c.writeList
+	}
+	d, err := evalProtocols[slices.Index(names, args[0])].load(c.data, o)
+	return d, methods, err
+}
+
+// chooseBoxes writes the list of boxes that the seed gives.
+func (c *evalCommand) chooseBoxes() error {
+	list, err := eval.ChooseBoxes(c.data, c.seed)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(c.writeList, func(w io.Writer) error { return coco.WriteList(w, list) })
+}
+
+// write writes the tables to standard output, and the files that were asked for.
+func (c *evalCommand) write(s *session, r *eval.Result) error {
+	const named = 20
+	for _, p := range r.Problems[:min(named, len(r.Problems))] {
+		s.console.Failf("isearle eval: image %s: %s", p.ID, p.Error)
+	}
+	if n := len(r.Problems); n > named {
+		s.console.Failf("isearle eval: and %d images more are missing or broken", n-named)
+	}
+	for i, path := range c.submissions {
+		files, err := r.WriteSubmission(path, &r.Methods[i])
+		if err != nil {
+			return err
+		}
+		s.console.Notef("isearle eval: method %s: wrote %s", r.Methods[i].Method.Name, strings.Join(files, " and "))
+	}
+	if c.report != "" {
+		if err := r.WriteReport(c.report); err != nil {
+			return err
+		}
+	}
+	write := r.WriteMarkdown
+	if s.common.json {
+		write = r.WriteJSON
+	}
+	if err := write(s.out); err != nil {
+		return err
+	}
+	if len(r.Problems) > 0 {
+		return errInputs
+	}
+	return nil
+}
+
+// evalProgress turns an evaluation's steps into lines of progress.
+type evalProgress struct {
+	s    *session
+	what string
+	done int
+	line interface {
+		Add(int)
+		Stop()
+	}
+}
+
+func (p *evalProgress) show(what string, done, total int) {
+	if what != p.what {
+		p.stop()
+		p.what, p.done, p.line = what, 0, p.s.console.Start(what, total)
+	}
+	p.line.Add(done - p.done)
+	p.done = done
+}
+
+func (p *evalProgress) stop() {
+	if p.line != nil {
+		p.line.Stop()
+		p.line = nil
+	}
+}
