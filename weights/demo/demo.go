@@ -1,4 +1,4 @@
-// Package demo is the embedded default: the emoji world. It carries a CLIP of 4.4 million parameters trained on
+// Package demo is the embedded default: the emoji world. It carries a CLIP of 4.5 million parameters trained on
 // freely licensed emoji artwork, a textual inversion network (phi), a gallery of pictures and composed queries with
 // their right answers, so that composed retrieval can be tried and tested with nothing to download.
 //

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import sys
 import zipfile
 from pathlib import Path
@@ -63,8 +64,15 @@ def names(model, tokenizer, build, report):
         report[f"skin tone of 6 right, {title}"] = (best == torch.tensor([p.entities[0].skin for p in pics])).float().mean().item()
 
 
-def oti(model, tokenizer, x, steps=150, seed=1):
-    """Textual inversion, content loss only, 24 templates; returns the averaged words."""
+def concepts_of(model, tokenizer, x, all_names, k=15):
+    """The k names nearest to each image feature, by the average of the 24 templates."""
+    prompts = [t.format(f" {n} ") for n in all_names for t in captions.TEMPLATES]
+    f = normalize(text_features(model, tokenizer, prompts)).view(len(all_names), len(captions.TEMPLATES), -1)
+    return [[all_names[i] for i in row] for row in (normalize(x) @ normalize(f.mean(1)).T).topk(k, dim=1).indices.tolist()]
+
+
+def oti(model, tokenizer, x, phrases=None, concepts=None, steps=150, seed=1):
+    """Textual inversion (METHOD, section 3) with the world's own relative clauses for GPT's; the averaged words."""
     torch.manual_seed(seed)
     prepared = [phimod.with_word(tokenizer, [t.format("$")]) for t in captions.TEMPLATES]
     v = (0.02 * torch.randn(len(x), model.text_projection.in_features)).requires_grad_()
@@ -73,10 +81,15 @@ def oti(model, tokenizer, x, steps=150, seed=1):
     unit = normalize(x)
     for _ in range(steps):
         pick = torch.randint(len(prepared), (len(x),)).tolist()
-        tokens = [prepared[i][0][0] for i in pick]
-        at = torch.tensor([prepared[i][1].item() for i in pick])
-        y = normalize(model.text(tokens, v, at, chunks=3))
+        y = normalize(model.text([prepared[i][0][0] for i in pick], v, torch.tensor([prepared[i][1].item() for i in pick]), chunks=3))
         loss = (1 - (y * unit).sum(1)).sum() / 32
+        if phrases:
+            drawn = [phrases.rng.choice(c) for c in concepts]
+            clauses = [phrases.clause(captions.Picture(0, [phrases.captioner.by_key[c, 0]], "white")) for c in drawn]
+            p = normalize(text_features(model, tokenizer, [f"a photo of {c} that {k}" for c, k in zip(drawn, clauses)]))
+            tokens, at = phimod.with_word(tokenizer, [f"a photo of $ that {k}" for k in clauses])
+            q = normalize(model.text(tokens, v, at, chunks=3))
+            loss = (loss + 0.5 * (1 - (q * p).sum(1)).sum() / 32) / 1.5
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -120,7 +133,12 @@ def composed(model, tokenizer, out, build, report, with_oti):
         f"a photo of {captions.article(g)} that {q['caption']}" for g, q in zip(true_names, queries)]))
     if with_oti:
         unique, back = torch.unique(ref, return_inverse=True)
-        methods["OTI, 150 steps"] = normalize(text_features(model, tokenizer, phrase, oti(model, tokenizer, raw[unique])[back]))
+        entities, all_names = data.entities(build)
+        phrases = phimod.Phrases(entities, random.Random(1))
+        concepts = concepts_of(model, tokenizer, raw[unique], all_names)
+        for title, words in (("OTI", oti(model, tokenizer, raw[unique])),
+                             ("OTI + phrases", oti(model, tokenizer, raw[unique], phrases, concepts))):
+            methods[title] = normalize(text_features(model, tokenizer, phrase, words[back]))
     table = {}
     for method, f in methods.items():
         scores = f @ feats.T

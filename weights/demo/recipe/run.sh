@@ -16,7 +16,7 @@ python="$build/venv/bin/python"
 
 [ -f "$build/sprites.npz" ] || "$python" "$recipe/render.py" "$build"
 [ -f "$build/model/vocab.json" ] || "$python" "$recipe/bpe.py" "$build"
-"$python" "$recipe/train.py" "$build" "$@"
+"$python" "$recipe/train.py" "$build" --schedule "$recipe/training.jsonl" "$@"
 "$python" "$recipe/export.py" "$build" "$out"
 "$python" "$recipe/gallery.py" "$build" "$out"
 "$python" "$recipe/phi.py" "$build" "$out"

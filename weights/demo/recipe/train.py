@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
@@ -99,12 +100,20 @@ def rate(fraction):
     return min(1, fraction / 0.015 + 0.01, (1 - fraction) / 0.65)
 
 
+def recorded(path):
+    """The schedule of a log: steps and the fraction done at each, the last word on a step counting."""
+    rows = {r["step"]: r["fraction"] for r in map(json.loads, Path(path).read_text().splitlines())}
+    steps = sorted(rows)
+    return [0, *steps], [0.0, *(rows[s] for s in steps)]
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("build")
     a.add_argument("--batch", type=int, default=192)
     a.add_argument("--steps", type=int, default=5000)
     a.add_argument("--deadline", type=float, default=0, help="unix time: stretch or shrink the schedule to end then")
+    a.add_argument("--schedule", help="a log of an earlier run, whose schedule is followed")
     a.add_argument("--lr", type=float, default=2e-3)
     a.add_argument("--keep", type=int, default=28, help="patches looked at, of 64, until 85 %% are done")
     a.add_argument("--seed", type=int, default=20261123)
@@ -115,6 +124,7 @@ def main():
     torch.manual_seed(a.seed)
     folder = Path(a.build) / a.name
     folder.mkdir(parents=True, exist_ok=True)
+    schedule = recorded(a.schedule) if a.schedule else None
     tokenizer = bpe.Tokenizer(Path(a.build) / "model")
     batches = data.Batches(a.build, tokenizer, a.batch, a.seed)
     model = clip.CLIP()
@@ -178,12 +188,14 @@ def main():
             left = max(1.0, (a.deadline - time.time()) / pace)
             cost = 1.0 if fraction >= 0.85 else (0.85 - fraction) + 0.15 * 1.9
             fraction += (1 - fraction) / left if fraction >= 0.85 else cost / left
+        elif schedule:
+            fraction = float(np.interp(step, *schedule)) if step < schedule[0][-1] else 1.0
         else:
             fraction = step / a.steps
         sums += torch.tensor([contrast.item(), aux[0].item(), aux[1].item(),
                               (logits.argmax(0) == target).float().mean().item()])
         count += 1
-        if step % 50 == 0 or step == 10:
+        if step % 50 == 0 or step == 10 or fraction >= 1:
             s = (sums / count).tolist()
             sums.zero_()
             count = 0
