@@ -101,14 +101,8 @@ func (s *Segmentation) Mask(width, height int) (*Mask, error) {
 	if len(s.Polygons) == 0 {
 		return nil, errors.New("no polygon")
 	}
-	// pycocotools takes all for boxes where the first has four numbers.
-	boxes := len(s.Polygons[0]) == 4
 	for i, p := range s.Polygons {
-		switch {
-		case boxes && len(p) == 4:
-			x, y, right, bottom := p[0], p[1], p[0]+p[2], p[1]+p[3]
-			p = []float64{x, y, x, bottom, right, bottom, right, y}
-		case boxes || len(p) < 6 || len(p)%2 != 0:
+		if len(p) < 6 || len(p)%2 != 0 {
 			return nil, fmt.Errorf("polygon %d has %d numbers", i, len(p))
 		}
 		if err := m.addPolygon(p); err != nil {
