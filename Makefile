@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 PREFIX  ?= /usr/local
-COMMANDS = demo embed compose search invert tokenize info convert bench
+COMMANDS = demo embed compose search invert tokenize info convert bench eval
 FUZZTIME ?= 10s
 export CGO_ENABLED = 0
 
@@ -73,5 +73,12 @@ generate:
 check-generate: generate
 	git diff --exit-code
 
+# The embedded model, phi and gallery from nothing (hours; needs python3, node and npm), then the gallery's features.
+demo-model:
+	weights/demo/recipe/run.sh .demo-build weights/demo
+	$(GO) test ./search -run TestDemoFeatures -update
+
 clean:
 	rm -rf bin
+
+-include kernels/cuda.mk
