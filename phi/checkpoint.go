@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
+	"strings"
 
 	"isearle/runtime"
 	"isearle/weights/safetensors"
@@ -47,18 +47,25 @@ func (t *Trainer) setState(state [][]float32) error {
 // ErrOtherRun is wrapped by the error for a checkpoint of a training with other options or examples.
 var ErrOtherRun = errors.New("the checkpoint is of a training with other options or examples")
 
-// identity tells trainings apart: options and examples.
-func (t *Trainer) identity() string {
+// identify tells trainings apart: options, examples, and the phrases that are drawn from.
+func (t *Trainer) identify() string {
 	h := sha256.New()
 	o := t.opts
 	o.Epochs = 0 // more epochs go on from fewer
 	json.NewEncoder(h).Encode(o)
+	told := map[string]bool{}
 	for _, e := range t.examples {
 		fmt.Fprintf(h, "%q", e.Name)
-		for _, x := range [][]float32{e.Feature, e.Token} {
-			for _, v := range x {
-				b := math.Float32bits(v)
-				h.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})
+		h.Write(bytesOf(e.Feature))
+		h.Write(bytesOf(e.Token))
+		if o.LambdaGPT == 0 {
+			continue
+		}
+		for _, c := range t.concepts(e) {
+			fmt.Fprintf(h, "%q", c)
+			if c = strings.TrimSpace(c); !told[c] {
+				told[c] = true
+				fmt.Fprintf(h, "%q", t.phrases.Of(c))
 			}
 		}
 	}
@@ -77,7 +84,11 @@ func (t *Trainer) Save(path string) error {
 		name := fmt.Sprintf("%s%d", stateNames[i%len(stateNames)], i/len(stateNames))
 		tensors = append(tensors, safetensors.FromFloat32s(name, x, len(x)))
 	}
-	meta := map[string]string{"step": strconv.Itoa(t.step), "identity": t.identity()}
+	history, err := json.Marshal(t.history)
+	if err != nil {
+		return fmt.Errorf("phi: checkpoint %q: %w", path, err)
+	}
+	meta := map[string]string{"step": strconv.Itoa(t.step), "identity": t.identity, "history": string(history)}
 	if err := safetensors.WriteFile(path, tensors, meta); err != nil {
 		return fmt.Errorf("phi: checkpoint: %w", err)
 	}
@@ -91,12 +102,19 @@ func (t *Trainer) Resume(path string) error {
 		return fmt.Errorf("phi: resume: %w", err)
 	}
 	defer f.Close()
-	if f.Metadata()["identity"] != t.identity() {
+	if f.Metadata()["identity"] != t.identity {
 		return fmt.Errorf("phi: resume %q: %w", path, ErrOtherRun)
 	}
 	step, err := strconv.Atoi(f.Metadata()["step"])
 	if err != nil || step < 0 {
 		return fmt.Errorf("phi: resume %q: step %q", path, f.Metadata()["step"])
+	}
+	var history []Record
+	if err := json.Unmarshal([]byte(f.Metadata()["history"]), &history); err != nil {
+		return fmt.Errorf("phi: resume %q: history: %w", path, err)
+	}
+	if len(history) != step/t.StepsPerEpoch() {
+		return fmt.Errorf("phi: resume %q: a history of %d epochs for %d steps, %d an epoch", path, len(history), step, t.StepsPerEpoch())
 	}
 	state, err := t.state()
 	if err != nil {
@@ -115,6 +133,6 @@ func (t *Trainer) Resume(path string) error {
 	if err := t.setState(state); err != nil {
 		return fmt.Errorf("phi: resume %q: %w", path, err)
 	}
-	t.step = step
+	t.step, t.history = step, history
 	return nil
 }

@@ -3,6 +3,7 @@ package phi
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -35,39 +36,73 @@ func NewEncoder(dev runtime.Device, n *Network) (*Encoder, error) {
 func (e *Encoder) compile(dev runtime.Device, n *Network) error {
 	p := runtime.NewPlan("phi")
 	count := p.New("count", runtime.I32, 1, 1)
-	rows := runtime.Dim{Cap: batch, Live: count}
 	x := p.New("features", runtime.F32, batch, e.in)
-	first, h := x, x
-	biases := map[runtime.Slot][]float32{}
-	for i, l := range n.Layers {
+	constants := map[runtime.Slot][]float32{}
+	var layers []runtime.Linear
+	for _, l := range n.Layers {
 		w, err := dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: l.Out, Cols: l.In, Data: bytesOf(l.W)}, runtime.PackOptions{})
 		if err != nil {
 			return err
 		}
 		e.weights = append(e.weights, w)
 		bias := p.New("bias", runtime.F32, 1, l.Out)
-		biases[bias.Slot] = l.B
-		o := runtime.Linear{X: h, W: w, Bias: bias, Rows: rows}
-		if i < len(n.Layers)-1 {
-			o.Act, o.Out = n.Act, p.Temp("hidden", runtime.F32, batch, l.Out)
-		} else {
-			o.Out = p.New("words", runtime.F32, batch, l.Out)
-		}
-		p.Add(o)
-		h = o.Out
+		constants[bias.Slot] = l.B
+		layers = append(layers, runtime.Linear{W: w, Bias: bias, Rows: runtime.Dim{Cap: batch, Live: count}})
+	}
+	words := p.New("words", runtime.F32, batch, e.out)
+	if n.Arch == Residual {
+		norm := newNorm(p, e.in)
+		constants[norm.Gamma.Slot] = ones(e.in)
+		recordBlocks(p, layers, n, x, words, norm)
+	} else {
+		recordChain(p, layers, n, x, words)
 	}
 	prog, err := dev.Compile(p)
 	if err != nil {
 		return err
 	}
-	e.prog, e.count, e.x, e.y = prog, prog.Buffer(count.Slot), prog.Buffer(first.Slot), prog.Buffer(h.Slot)
-	for s, b := range biases {
+	e.prog, e.count, e.x, e.y = prog, prog.Buffer(count.Slot), prog.Buffer(x.Slot), prog.Buffer(words.Slot)
+	for s, b := range constants {
 		if err := prog.Buffer(s).WriteF32(0, b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// recordChain records an MLP.
+func recordChain(p *runtime.Plan, layers []runtime.Linear, n *Network, x, words runtime.View) {
+	for i, o := range layers {
+		o.X, o.Out = x, words
+		if i < len(layers)-1 {
+			o.Act, o.Out = n.Act, p.Temp("hidden", runtime.F32, batch, n.Layers[i].Out)
+		}
+		p.Add(o)
+		x = o.Out
+	}
+}
+
+// recordBlocks records a Residual network.
+func recordBlocks(p *runtime.Plan, layers []runtime.Linear, n *Network, x, words runtime.View, norm runtime.Norm) {
+	for k := range n.blocks() {
+		up, down := layers[2*k], layers[2*k+1]
+		up.X, up.Norm, up.Act, up.Out = x, norm, n.Act, p.Temp("hidden", runtime.F32, batch, n.Layers[2*k].Out)
+		down.X, down.Residual, down.Out = up.Out, x, p.Temp("stream", runtime.F32, batch, n.In())
+		p.Add(up)
+		p.Add(down)
+		x = down.Out
+	}
+	head := layers[len(layers)-1]
+	head.X, head.Norm, head.Out = x, norm, words
+	p.Add(head)
+}
+
+// newNorm makes a normalisation over n elements without weights of its own: its Gamma must be filled with ones.
+func newNorm(p *runtime.Plan, n int) runtime.Norm {
+	return runtime.Norm{Gamma: p.New("ones", runtime.F32, 1, n), Beta: p.New("zeros", runtime.F32, 1, n), Eps: normEps}
+}
+
+func ones(n int) []float32 { return slices.Repeat([]float32{1}, n) }
 
 // bytesOf is the memory of x.
 func bytesOf(x []float32) []byte {

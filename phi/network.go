@@ -3,14 +3,14 @@
 // forward pass on a device.
 //
 // The network takes the raw image feature, not normalised, and returns the pseudo-word, not normalised: Linear(d, h),
-// GELU(erf), Linear(h, h), GELU, Linear(h, w), with dropout behind each GELU in training only.
+// GELU(erf), Linear(h, h), GELU, Linear(h, w), with dropout behind each GELU in training only; or it is the residual one of
+// Arch.
 package phi
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"isearle/runtime"
@@ -25,10 +25,11 @@ type Layer struct {
 	B       []float32 // [Out]
 }
 
-// Network is a stack of linear layers with an activation between them.
+// Network is a stack of linear layers with an activation between them, or blocks of two around which its input is added.
 type Network struct {
+	Arch   Arch
 	Act    runtime.Activation
-	Layers []Layer
+	Layers []Layer // in the order of Arch
 	// Meta is a safetensors file's metadata: the model it belongs to, how it was trained.
 	Meta map[string]string
 }
@@ -37,7 +38,7 @@ type Network struct {
 func (n *Network) In() int  { return n.Layers[0].In }
 func (n *Network) Out() int { return n.Layers[len(n.Layers)-1].Out }
 
-// MetaArch and MetaModel are keys of Meta: the architecture ("mlp") and the hash of the CLIP that phi was trained for.
+// MetaArch and MetaModel are keys of Meta: the architecture ("mlp" or "residual") and the hash of the CLIP that phi was trained for.
 const (
 	MetaArch  = "arch"
 	MetaModel = "model_hash"
@@ -134,6 +135,9 @@ var layouts = []struct {
 
 // build assembles the network from the first layout that the source has.
 func build(get source, meta map[string]string) (*Network, error) {
+	if _, ok := get(blockNames(0)[0] + ".weight"); ok {
+		return buildResidual(get, meta)
+	}
 	for _, l := range layouts {
 		if _, ok := get(l.names[0] + ".weight"); !ok {
 			continue
@@ -175,22 +179,32 @@ func readLayer(get source, name string) (Layer, error) {
 	return l, err
 }
 
+// names are the names of the layers in a file.
+func (n *Network) names() ([]string, error) {
+	if n.Arch == Residual {
+		return residualNames(n.blocks()), nil
+	}
+	for _, l := range layouts {
+		if l.act == n.Act && len(l.names) == len(n.Layers) {
+			return l.names, nil
+		}
+	}
+	return nil, fmt.Errorf("%d layers with %v have no layout", len(n.Layers), n.Act)
+}
+
 // Save writes the network as safetensors, atomically.
 func (n *Network) Save(path string) error {
+	names, err := n.names()
+	if err != nil {
+		return fmt.Errorf("phi: save %q: %w", path, err)
+	}
 	var tensors []safetensors.Tensor
-	names := layouts[0].names
-	if n.Act == runtime.ReLU {
-		names = layouts[1].names
-	}
-	if len(names) != len(n.Layers) {
-		return fmt.Errorf("phi: save %q: %d layers have no layout", filepath.Base(path), len(n.Layers))
-	}
 	for i, l := range n.Layers {
 		tensors = append(tensors,
 			safetensors.FromFloat32s(names[i]+".weight", l.W, l.Out, l.In),
 			safetensors.FromFloat32s(names[i]+".bias", l.B, l.Out))
 	}
-	meta := map[string]string{MetaArch: "mlp", "in": strconv.Itoa(n.In()), "out": strconv.Itoa(n.Out())}
+	meta := map[string]string{MetaArch: n.Arch.String(), "in": strconv.Itoa(n.In()), "out": strconv.Itoa(n.Out())}
 	for k, v := range n.Meta {
 		meta[k] = v
 	}

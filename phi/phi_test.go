@@ -132,6 +132,12 @@ func TestOpenRefuses(t *testing.T) {
 		"wrong bias":    write(tensor("layers.0.weight", 2, 2), tensor("layers.0.bias", 3)),
 		"broken chain": write(tensor("layers.0.weight", 2, 2), tensor("layers.0.bias", 2), tensor("layers.3.weight", 2, 3), tensor("layers.3.bias", 2),
 			tensor("layers.6.weight", 2, 2), tensor("layers.6.bias", 2)),
+		"residual that cannot be added": write(tensor("blocks.0.up.weight", 5, 3), tensor("blocks.0.up.bias", 5), tensor("blocks.0.down.weight", 4, 5),
+			tensor("blocks.0.down.bias", 4), tensor("head.weight", 2, 3), tensor("head.bias", 2)),
+		"residual of a wrong head": write(tensor("blocks.0.up.weight", 5, 3), tensor("blocks.0.up.bias", 5), tensor("blocks.0.down.weight", 3, 5),
+			tensor("blocks.0.down.bias", 3), tensor("head.weight", 2, 4), tensor("head.bias", 2)),
+		"residual without a head": write(tensor("blocks.0.up.weight", 5, 3), tensor("blocks.0.up.bias", 5), tensor("blocks.0.down.weight", 3, 5),
+			tensor("blocks.0.down.bias", 3)),
 		"empty": write(tensor("layers.0.weight", 0, 2), tensor("layers.0.bias", 0)),
 	} {
 		if _, err := phi.Open(path); !errors.Is(err, phi.ErrFormat) {

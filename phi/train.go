@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -24,9 +25,10 @@ type TrainOptions struct {
 	Dropout      float64
 	Tau          float64 // temperature of the distillation loss
 	LambdaDistil float64
-	LambdaGPT    float64
-	TopConcepts  int // a concept is drawn from an image's first so many
-	Hidden       int // width of the hidden layers; 0 is four times the feature's
+	LambdaGPT    float64 // 0 leaves the term out: no phrases are needed
+	TopConcepts  int     // a concept is drawn from an image's first so many
+	Hidden       int     // width of the hidden layers; 0 is four times the feature's
+	Arch         Arch
 	Seed         uint64
 }
 
@@ -36,7 +38,7 @@ func TrainDefaults() TrainOptions {
 }
 
 func (o TrainOptions) check() error {
-	if o.Batch < 2 || o.Epochs < 1 || !(o.LR > 0) || !(o.WeightDecay >= 0) || !(o.Dropout >= 0 && o.Dropout < 1) || !(o.Tau > 0) ||
+	if o.Arch > Residual || o.LambdaDistil == 0 && o.LambdaGPT == 0 || o.Batch < 2 || o.Epochs < 1 || !(o.LR > 0) || !(o.WeightDecay >= 0) || !(o.Dropout >= 0 && o.Dropout < 1) || !(o.Tau > 0) ||
 		!(o.LambdaDistil >= 0) || !(o.LambdaGPT >= 0) || o.TopConcepts < 1 || o.Hidden < 0 {
 		return fmt.Errorf("phi: training options %+v", o)
 	}
@@ -90,7 +92,11 @@ func (c seededChoices) mask(step, k int, p float64, dst []float32) {
 }
 
 // Losses of a step or, as means, of an epoch.
-type Losses struct{ Total, Distil, GPT float64 }
+type Losses struct {
+	Total  float64 `json:"total"`
+	Distil float64 `json:"distillation"`
+	GPT    float64 `json:"gpt"`
+}
 
 // ErrDiverged is wrapped by the error for a loss that is not finite.
 var ErrDiverged = errors.New("phi: training diverged")
@@ -108,10 +114,14 @@ type Trainer struct {
 	choices  choices
 	plan     *trainPlan
 	step     int // steps made
+	history  []Record
+	identity string
+	watch    func(step int) // may be nil
 	plain    map[string][]float32
 }
 
-// NewTrainer prepares training from the start. text must have been made for gradients.
+// NewTrainer prepares training from the start. text must have been made for gradients; without a GPT term text, tok and phrases may
+// be nil.
 func NewTrainer(dev runtime.Device, text *clipnet.TextEncoder, tok *tokenizer.Tokenizer, rules tokenizer.Rules, phrases *oti.Phrases, examples []Example, o TrainOptions) (*Trainer, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -119,40 +129,64 @@ func NewTrainer(dev runtime.Device, text *clipnet.TextEncoder, tok *tokenizer.To
 	if len(examples) < o.Batch {
 		return nil, fmt.Errorf("phi: %d examples do not fill a batch of %d", len(examples), o.Batch)
 	}
-	for i, e := range examples {
-		if len(e.Feature) != text.Dim() || len(e.Token) != text.Width() {
-			return nil, fmt.Errorf("phi: example %q (%d): %d feature and %d token elements, want %d and %d", e.Name, i, len(e.Feature), len(e.Token), text.Dim(), text.Width())
-		}
-		if !slices.ContainsFunc(e.Concepts[:min(o.TopConcepts, len(e.Concepts))], func(c string) bool { return !phrases.Dropped(strings.TrimSpace(c)) }) {
-			return nil, fmt.Errorf("phi: example %q (%d) has no concept with phrases", e.Name, i)
-		}
-	}
-	if o.Hidden == 0 {
-		o.Hidden = 4 * text.Dim()
-	}
 	t := &Trainer{dev: dev, text: text, tok: tok, rules: rules, phrases: phrases, opts: o, examples: examples, choices: seededChoices{o.Seed}}
-	t.net = newNetwork(text.Dim(), o.Hidden, text.Width(), o.Seed)
+	if err := t.checkExamples(); err != nil {
+		return nil, err
+	}
+	in, out := len(examples[0].Feature), len(examples[0].Token)
+	if t.opts.Hidden == 0 {
+		t.opts.Hidden = 4 * in
+	}
+	t.identity = t.identify()
+	t.net = newNetwork(o.Arch, in, t.opts.Hidden, out, o.Seed)
 	if err := t.compile(o.Batch * firstRows); err != nil {
 		return nil, err
 	}
 	for i, l := range t.net.Layers {
 		for k, x := range [][]float32{l.W, l.B} {
 			if err := t.plan.params[2*i+k].p.WriteF32(0, x); err != nil {
-				return nil, fmt.Errorf("phi: %w", err)
+				return nil, errors.Join(fmt.Errorf("phi: %w", err), t.Close())
 			}
 		}
 	}
 	return t, nil
 }
 
+// checkExamples checks that the examples are of one size, finite, and have phrases where they are needed.
+func (t *Trainer) checkExamples() error {
+	in, out := len(t.examples[0].Feature), len(t.examples[0].Token)
+	if t.opts.LambdaGPT > 0 {
+		in, out = t.text.Dim(), t.text.Width()
+	}
+	for i, e := range t.examples {
+		if len(e.Feature) != in || len(e.Token) != out || in == 0 || out == 0 {
+			return fmt.Errorf("phi: example %q (%d): %d feature and %d token elements, want %d and %d", e.Name, i, len(e.Feature), len(e.Token), in, out)
+		}
+		for _, x := range [][]float32{e.Feature, e.Token} {
+			if slices.ContainsFunc(x, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+				return fmt.Errorf("phi: example %q (%d) is not finite", e.Name, i)
+			}
+		}
+		if t.opts.LambdaGPT > 0 && !slices.ContainsFunc(t.concepts(e), func(c string) bool { return !t.phrases.Dropped(strings.TrimSpace(c)) }) {
+			return fmt.Errorf("phi: example %q (%d) has no concept with phrases", e.Name, i)
+		}
+	}
+	return nil
+}
+
+// concepts are those that are drawn for an example.
+func (t *Trainer) concepts(e Example) []string {
+	return e.Concepts[:min(t.opts.TopConcepts, len(e.Concepts))]
+}
+
 // firstRows is how many tokens an example's phrase is first expected to take; a longer batch compiles the step anew.
 const firstRows = 20
 
 // newNetwork initialises as torch.nn.Linear does: weights and biases uniform in +-1/sqrt(in).
-func newNetwork(in, hidden, out int, seed uint64) *Network {
-	n := &Network{Act: runtime.GELU, Meta: map[string]string{}}
+func newNetwork(a Arch, in, hidden, out int, seed uint64) *Network {
+	n := &Network{Arch: a, Act: runtime.GELU, Meta: map[string]string{}}
 	r := rand.New(rand.NewPCG(seed, math.MaxUint64))
-	for _, s := range [][2]int{{hidden, in}, {hidden, hidden}, {out, hidden}} {
+	for _, s := range a.sizes(in, hidden, out) {
 		l := Layer{Out: s[0], In: s[1], W: make([]float32, s[0]*s[1]), B: make([]float32, s[0])}
 		bound := 1 / math.Sqrt(float64(s[1]))
 		for _, x := range [][]float32{l.W, l.B} {
@@ -168,14 +202,7 @@ func newNetwork(in, hidden, out int, seed uint64) *Network {
 // compile compiles the step for so many tokens of phrases.
 func (t *Trainer) compile(rows int) error {
 	var err error
-	if t.plan, err = compileTrain(t.dev, t.text, t.net, t.opts.Batch, rows, t.opts); err != nil {
-		return fmt.Errorf("phi: %w", err)
-	}
-	weight := make([]float32, t.opts.Batch)
-	for i := range weight {
-		weight[i] = float32(t.opts.LambdaGPT / float64(t.opts.Batch))
-	}
-	if err := t.plan.weight.WriteF32(0, weight); err != nil {
+	if t.plan, err = compileTrain(t.dev, t.text, t.net, rows, t.opts); err != nil {
 		return fmt.Errorf("phi: %w", err)
 	}
 	return nil
@@ -222,18 +249,20 @@ func (t *Trainer) Epoch(ctx context.Context) (Losses, error) {
 		mean.Total += l.Total / float64(n)
 		mean.Distil += l.Distil / float64(n)
 		mean.GPT += l.GPT / float64(n)
+		if t.watch != nil {
+			t.watch(t.step)
+		}
 	}
+	t.history = append(t.history, Record{Epoch: t.step / n, Losses: mean})
 	return mean, nil
 }
 
 // makeStep trains on a batch of examples.
 func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
-	prompts, plain, err := t.draw(ctx, batch)
-	if err != nil {
-		return Losses{}, err
-	}
-	if err := t.grow(prompts); err != nil {
-		return Losses{}, err
+	if t.opts.LambdaGPT > 0 {
+		if err := t.layout(ctx, batch); err != nil {
+			return Losses{}, err
+		}
 	}
 	p := t.plan
 	var features, tokens []float32
@@ -247,15 +276,7 @@ func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
 			return Losses{}, err
 		}
 	}
-	for _, w := range []struct {
-		b runtime.Buffer
-		x []float32
-	}{{p.features, features}, {p.targets, tokens}, {p.plain, plain}, {p.hyper, t.hyper()}} {
-		if err := w.b.WriteF32(0, w.x); err != nil {
-			return Losses{}, err
-		}
-	}
-	if err := p.graph.Layout(prompts); err != nil {
+	if err := errors.Join(p.features.WriteF32(0, features), p.targets.WriteF32(0, tokens), p.hyper.WriteF32(0, t.hyper())); err != nil {
 		return Losses{}, err
 	}
 	if err := p.prog.Run(ctx); err != nil {
@@ -263,6 +284,21 @@ func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
 	}
 	t.step++
 	return t.losses()
+}
+
+// layout draws the batch's phrases and lays them out for the step.
+func (t *Trainer) layout(ctx context.Context, batch []int) error {
+	prompts, plain, err := t.draw(ctx, batch)
+	if err != nil {
+		return err
+	}
+	if err := t.grow(prompts); err != nil {
+		return err
+	}
+	if err := t.plan.gpt.plain.WriteF32(0, plain); err != nil {
+		return err
+	}
+	return t.plan.gpt.graph.Layout(prompts)
 }
 
 // hyper are AdamW's numbers for the coming step, betas and eps PyTorch's.
@@ -275,8 +311,10 @@ func (t *Trainer) losses() (Losses, error) {
 	if err := t.plan.distil.ReadF32(0, distil); err != nil {
 		return Losses{}, err
 	}
-	if err := t.plan.phrase.ReadF32(0, phrase); err != nil {
-		return Losses{}, err
+	if t.plan.gpt != nil {
+		if err := t.plan.gpt.loss.ReadF32(0, phrase); err != nil {
+			return Losses{}, err
+		}
 	}
 	l := Losses{Distil: float64(distil[0])}
 	for _, v := range phrase {
@@ -294,8 +332,7 @@ func (t *Trainer) losses() (Losses, error) {
 func (t *Trainer) draw(ctx context.Context, batch []int) (prompts []clipnet.Prompt, plain []float32, err error) {
 	texts := make([]string, len(batch))
 	for place, i := range batch {
-		concepts := t.examples[i].Concepts
-		concepts = concepts[:min(t.opts.TopConcepts, len(concepts))]
+		concepts := t.concepts(t.examples[i])
 		var c string
 		attempt := 0
 		for ; ; attempt++ { // NewTrainer has seen that one is kept
@@ -362,7 +399,7 @@ func (t *Trainer) plainFeatures(ctx context.Context, texts []string) ([]float32,
 
 // Network returns the network as trained so far.
 func (t *Trainer) Network() (*Network, error) {
-	n := &Network{Act: t.net.Act, Meta: t.net.Meta}
+	n := &Network{Arch: t.net.Arch, Act: t.net.Act, Meta: maps.Clone(t.net.Meta)}
 	for i, l := range t.net.Layers {
 		l.W, l.B = make([]float32, len(l.W)), make([]float32, len(l.B))
 		if err := errors.Join(t.plan.params[2*i].p.ReadF32(0, l.W), t.plan.params[2*i+1].p.ReadF32(0, l.B)); err != nil {
