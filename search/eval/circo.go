@@ -42,7 +42,7 @@ func LoadCIRCO(dir string, o LoadOptions) (*Dataset, error) {
 		t.Queries = append(t.Queries, q)
 	}
 	d.Tasks = []Task{t}
-	return d, nil
+	return d.checked(file)
 }
 
 func circoGallery(dir string) (t Task, at map[string]int, err error) {

@@ -57,7 +57,7 @@ func LoadCIRR(dir string, o LoadOptions) (*Dataset, error) {
 		t.Queries = append(t.Queries, q)
 	}
 	d.Tasks = []Task{t}
-	return d, nil
+	return d.checked(file)
 }
 
 // cirrEntry is a query of CIRR's caption files.

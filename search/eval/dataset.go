@@ -121,6 +121,16 @@ func dataError(file, entry, format string, args ...any) error {
 	return &DataError{File: file, Entry: entry, Err: fmt.Errorf(format, args...)}
 }
 
+// checked refuses a data set that has nothing to rank; file is what would name it.
+func (d *Dataset) checked(file string) (*Dataset, error) {
+	for _, t := range d.Tasks {
+		if len(t.Gallery) == 0 || len(t.Queries) == 0 {
+			return nil, dataError(file, "", "%d images and %d queries: nothing to rank", len(t.Gallery), len(t.Queries))
+		}
+	}
+	return d, nil
+}
+
 // Queries is the number of all tasks' queries.
 func (d *Dataset) Queries() (n int) {
 	for _, t := range d.Tasks {

@@ -67,7 +67,7 @@ func LoadDomain(dir string, o LoadOptions) (*Dataset, error) {
 		}
 		d.Tasks = append(d.Tasks, t)
 	}
-	return d, nil
+	return d.checked(queryFile)
 }
 
 // promptFile may stand beside the lists and give the domains other names and prompts than Pic2Word's: a line "NAME<TAB>PROMPT" for each.

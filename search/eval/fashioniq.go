@@ -30,7 +30,7 @@ func LoadFashionIQ(dir string, o LoadOptions) (*Dataset, error) {
 		}
 		d.Tasks = append(d.Tasks, t)
 	}
-	return d, nil
+	return d.checked(filepath.Join(dir, "captions"))
 }
 
 func fashionTask(dir, category, split string, o LoadOptions) (t Task, err error) {

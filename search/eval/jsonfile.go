@@ -105,8 +105,8 @@ func index(file string, images []Image) (map[string]int, error) {
 // inside joins a path that a data set names to its root; it must not lead out of it.
 func inside(file, entry, root, name string) (string, error) {
 	clean := strings.TrimPrefix(filepath.ToSlash(name), "./")
-	if !filepath.IsLocal(filepath.FromSlash(clean)) {
-		return "", dataError(file, entry, "the path %q leads out of the data set", name)
+	if local := filepath.FromSlash(clean); !filepath.IsLocal(local) || filepath.Clean(local) == "." {
+		return "", dataError(file, entry, "the path %q is no file within the data set", name)
 	}
 	return filepath.Join(root, filepath.FromSlash(clean)), nil
 }

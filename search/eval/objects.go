@@ -40,8 +40,11 @@ func LoadObjects(dir string, o LoadOptions) (*Dataset, error) {
 		Prompt: "a photo of $ and {class} and {other classes}", Gallery: "all images of the list (" + from + ")",
 		measures: objectMeasures, regions: map[string]region{}}
 	t, err := objectTask(dir, file, a, list, d.regions)
+	if err != nil {
+		return nil, err
+	}
 	d.Tasks = []Task{t}
-	return d, err
+	return d.checked(file)
 }
 
 // ChooseBoxes makes the list of boxes that LoadObjects would choose for a seed, to be written by coco.WriteList.

@@ -171,7 +171,7 @@ var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title>
 <style>
-body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1180px;padding:0 1em;color:#1b1b1b;background:#fafafa}
+body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1440px;padding:0 1em;color:#1b1b1b;background:#fafafa}
 h1{font-size:1.6em}h2{font-size:1.2em;margin:1.8em 0 .5em}
 .scroll{overflow-x:auto}table{border-collapse:collapse;background:#fff}
 td,th{border:1px solid #ddd;padding:.25em .6em;text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}th{background:#eee}

@@ -132,15 +132,24 @@ func (r *Result) Aspects() Table {
 	return t
 }
 
-// TestTable is the paired tests of the headline measures.
+// TestTable is the paired tests of the headline measures: pairs of methods by measures.
 func (r *Result) TestTable() Table {
-	t := Table{Title: "Paired randomisation tests, two-sided", Header: []string{"methods", "measure", "difference", "p"}}
+	t := Table{Title: "Differences, and p of paired randomisation tests (two-sided)", Header: []string{"methods"}}
+	rows := map[string]int{}
 	for _, x := range r.Tests {
 		if x.Task != r.parts()[0] || !slices.Contains(headlines[r.Dataset.Name], x.Name) {
 			continue
 		}
-		t.Rows = append(t.Rows, []string{x.A + " - " + x.B, strings.TrimSpace(r.partName(x.Task) + " " + x.Name),
-			fmt.Sprintf("%+.2f", 100*x.Difference), fmt.Sprintf("%.4f", x.P)})
+		pair := x.A + " - " + x.B
+		if _, ok := rows[pair]; !ok {
+			rows[pair] = len(t.Rows)
+			t.Rows = append(t.Rows, []string{pair})
+		}
+		if rows[pair] == 0 {
+			t.Header = append(t.Header, strings.TrimSpace(r.partName(x.Task)+" "+x.Name))
+		}
+		row := &t.Rows[rows[pair]]
+		*row = append(*row, fmt.Sprintf("%+.2f (p %.3g)", 100*x.Difference, x.P))
 	}
 	return t
 }
