@@ -5,7 +5,7 @@
 // A(m, k) is element m*a_row + k*a_col of A and B(n, k) likewise, so that both may be transposed. pre receives the sum with
 // its bias, in front of the activation. R may be C. M and K are extents that the device holds; N is fixed.
 //
-// Shapes: A [M, K], B [N, K], C, R and pre [M, N]; A, C, R and pre f32, f16 or bf16, B f32; accumulation f32.
+// Shapes: A [M, K], B [N, K], C, R and pre [M, N]; each f32, f16 or bf16; accumulation f32.
 // Each sum is one chain of fused multiply-adds with k ascending, so its bits do not depend on M, N or the tile.
 //
 // Tiling: blocks of 256 threads compute 64 x 64 of C, 4 x 4 a thread, from slices of 16 along K in shared memory.
@@ -14,8 +14,8 @@
 #include "operand.cuh"
 
 struct ProductArgs {
-	View a, c, r, pre;
-	const float *b, *bias;
+	View a, b, c, r, pre;
+	const float *bias;
 	long a_row, a_col, b_row, b_col;
 	Dim m, k;
 	int n, act;
@@ -37,7 +37,7 @@ KERNEL(product, ProductArgs, 256) {
 			const int bk = a.b_col == 1 ? i % slice : i / tile, bn = a.b_col == 1 ? i / slice : i % tile;
 			float x = 0.0f, y = 0.0f;
 			if (m0 + am < m && k0 + ak < depth) x = load(a.a, 0, (m0 + am) * a.a_row + (k0 + ak) * a.a_col);
-			if (n0 + bn < a.n && k0 + bk < depth) y = a.b[(n0 + bn) * a.b_row + (k0 + bk) * a.b_col];
+			if (n0 + bn < a.n && k0 + bk < depth) y = load(a.b, 0, (n0 + bn) * a.b_row + (k0 + bk) * a.b_col);
 			as[ak * pitch + am] = x;
 			bs[bk * pitch + bn] = y;
 		}

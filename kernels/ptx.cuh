@@ -55,6 +55,10 @@ DEVICE uint16_t f32_to_bf16(float f) {
 }
 DEVICE float bits_to_f32(uint32_t x) { return __uint_as_float(x); }
 
+// sin_pi and cos_pi are the functions of pi*x.
+DEVICE float sin_pi(float x) { return sinpif(x); }
+DEVICE float cos_pi(float x) { return cospif(x); }
+
 #else
 
 #include "emu/kernel.h"
@@ -81,6 +85,8 @@ DEVICE float f16_to_f32(uint16_t h) { return emu::f16_to_f32(h); }
 DEVICE uint16_t f32_to_f16(float f) { return emu::f32_to_f16(f); }
 DEVICE uint16_t f32_to_bf16(float f) { return emu::f32_to_bf16(f); }
 DEVICE float bits_to_f32(uint32_t x) { return emu::bits_to_f32(x); }
+DEVICE float sin_pi(float x) { return (float)sin(3.14159265358979323846 * x); }
+DEVICE float cos_pi(float x) { return (float)cos(3.14159265358979323846 * x); }
 
 #endif
 

@@ -1,0 +1,64 @@
+// What attention's forward and backward kernels share.
+#pragma once
+
+#include "operand.cuh"
+
+struct AttentionArgs {
+	View q, k, v, prefix_k, prefix_v, out;
+	Table q_starts, starts, pos, prefix;
+	Dim seqs;
+	float scale;
+	int heads, causal, window;
+};
+
+static constexpr int max_depth = 128, per_lane = max_depth / 32;
+
+// sequence finds the sequence of a query row: the last whose start is not behind it.
+DEVICE int sequence(Table starts, int seqs, int row) {
+	int lo = 0, hi = seqs;
+	while (hi - lo > 1) {
+		const int mid = (lo + hi) / 2;
+		if (starts[mid] <= row) lo = mid;
+		else hi = mid;
+	}
+	return lo;
+}
+
+// at and put reach f32 elements: the conversions of other types, unrolled, would take registers that these kernels lack.
+DEVICE float at(const View &v, long i, long j) { return static_cast<const float *>(v.data)[i * v.stride + j]; }
+DEVICE void put(const View &v, long i, long j, float x) { static_cast<float *>(v.data)[i * v.stride + j] = x; }
+
+DEVICE float lowest() { return -bits_to_f32(0x7f800000u); } // minus infinity
+
+DEVICE float warp_max(float v) {
+	for (int m = 16; m > 0; m >>= 1) v = fmaxf(v, shuffle_xor(v, m));
+	return v;
+}
+
+// Keys of one sequence: those of the prefix, then its own, by position.
+struct Keys {
+	int before, pool, own, count;
+};
+
+DEVICE Keys keys_of(const AttentionArgs &a, int s) {
+	Keys k;
+	k.before = a.prefix ? a.prefix[2 * s + 1] : 0;
+	k.pool = a.prefix ? a.prefix[2 * s] : 0;
+	k.own = a.starts[s];
+	k.count = k.before + a.starts[s + 1] - k.own;
+	return k;
+}
+
+DEVICE bool visible(const AttentionArgs &a, int key, int pos) {
+	return (!a.causal || key <= pos) && (!a.window || key > pos - a.window);
+}
+
+// line is the row of the key at a position, in the prefix's pool or among the own rows.
+DEVICE long line(const Keys &k, int key) { return key < k.before ? k.pool + key : k.own + key - k.before; }
+
+// dot is the product of d elements from column col on.
+DEVICE float dot(const View &x, long i, const View &y, long j, int col, int d) {
+	float s = 0.0f;
+	for (int c = col; c < col + d; c++) s = fmaf(at(x, i, c), at(y, j, c), s);
+	return s;
+}

@@ -1,0 +1,30 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"testing"
+
+	"isearle/runtime"
+	"isearle/runtime/conform"
+	"isearle/runtime/cuda"
+	"isearle/runtime/cuda/driver"
+)
+
+// open returns the first GPU: under make test-cuda, the emulated one.
+func open(t *testing.T, o cuda.Options) runtime.Device {
+	t.Helper()
+	if err := driver.Status(); err != nil {
+		t.Skipf("make test-cuda runs this on the emulated driver: %v", err)
+	}
+	d, err := cuda.Open(0, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestConformance runs the table.
+func TestConformance(t *testing.T) {
+	conform.Ops(t, func(int) runtime.Device { return open(t, cuda.Options{}) })
+}

@@ -1,0 +1,202 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+
+	"gorgonia.org/cu"
+
+	"isearle/kernels"
+	"isearle/runtime"
+	"isearle/runtime/cuda/driver"
+)
+
+// Built says whether this binary has the CUDA device.
+const Built = true
+
+// Device implements runtime.Device on a GPU.
+type Device struct {
+	ordinal      int
+	sync         bool
+	name         string
+	major, minor int
+	memory       int64
+
+	mu        sync.Mutex // one call at a time uses the context
+	ctx       cu.CUContext
+	stream    cu.Stream
+	arch      string
+	images    map[string][]byte
+	modules   map[string]cu.Module
+	functions map[string]cu.Function
+	staging   staging
+	arenas    []*arena
+	closed    bool
+	err       error // sticky
+}
+
+var errClosed = errors.New("device is closed")
+
+// Count is the number of GPUs.
+func Count() int {
+	if driver.Status() != nil {
+		return 0
+	}
+	n, err := cu.NumDevices()
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Open returns a GPU by its ordinal.
+func Open(ordinal int, o Options) (runtime.Device, error) {
+	d, err := open(ordinal, o)
+	if err != nil {
+		return nil, fmt.Errorf("cuda:%d: %w", ordinal, err)
+	}
+	return d, nil
+}
+
+func open(ordinal int, o Options) (*Device, error) {
+	if err := driver.Status(); err != nil {
+		return nil, err
+	}
+	if n := Count(); ordinal < 0 || ordinal >= n {
+		return nil, fmt.Errorf("the driver has %d: %w", n, runtime.ErrNoDevice)
+	}
+	gpu, err := cu.GetDevice(ordinal)
+	if err != nil {
+		return nil, driver.Check("get device", err)
+	}
+	d := &Device{ordinal: ordinal, sync: o.Sync, modules: map[string]cu.Module{}, functions: map[string]cu.Function{}}
+	if err := d.describe(gpu); err != nil {
+		return nil, err
+	}
+	if d.arch, d.images, err = kernels.Modules(d.major, d.minor); err != nil {
+		return nil, err
+	}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	if d.ctx, err = gpu.MakeContext(cu.SchedAuto); err != nil {
+		return nil, driver.Check("make context", err)
+	}
+	if err := d.start(); err != nil {
+		d.ctx.Destroy()
+		return nil, err
+	}
+	return d, nil
+}
+
+// describe asks for what Describe says.
+func (d *Device) describe(gpu cu.Device) (err error) {
+	if d.name, err = gpu.Name(); err != nil {
+		return driver.Check("get name", err)
+	}
+	if d.memory, err = gpu.TotalMem(); err != nil {
+		return driver.Check("get memory", err)
+	}
+	if d.major, err = gpu.Attribute(cu.ComputeCapabilityMajor); err != nil {
+		return driver.Check("get capability", err)
+	}
+	d.minor, err = gpu.Attribute(cu.ComputeCapabilityMinor)
+	return driver.Check("get capability", err)
+}
+
+// start makes what lives as long as the context.
+func (d *Device) start() (err error) {
+	if d.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return driver.Check("make stream", err)
+	}
+	return d.staging.open()
+}
+
+// Name implements runtime.Device.
+func (d *Device) Name() string { return fmt.Sprintf("cuda:%d", d.ordinal) }
+
+// Describe implements runtime.Device.
+func (d *Device) Describe() string {
+	return fmt.Sprintf("%s, %d MiB, compute capability %d.%d, %s kernels", d.name, d.memory>>20, d.major, d.minor, d.arch)
+}
+
+// do runs f with the device's context on a locked thread. An error that loses the context is kept.
+func (d *Device) do(op string, f func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return fmt.Errorf("%s: %s: %w", d.Name(), op, errClosed)
+	case d.err != nil:
+		return d.err
+	}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	err := driver.Check("set context", cu.SetCurrentContext(d.ctx))
+	if err == nil {
+		err = f()
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %s: %w", d.Name(), op, err)
+	var e *driver.Error
+	if errors.As(err, &e) && e.Sticky() {
+		d.err = err
+	}
+	return err
+}
+
+// function returns a kernel, its module loaded on first use.
+func (d *Device) function(source, name string) (cu.Function, error) {
+	if f, ok := d.functions[name]; ok {
+		return f, nil
+	}
+	m, ok := d.modules[source]
+	if !ok {
+		image, found := d.images[source]
+		if !found {
+			return cu.Function{}, fmt.Errorf("no module %s: %w", source, runtime.ErrUnsupported)
+		}
+		var err error
+		if m, err = cu.LoadData(string(image)); err != nil {
+			return cu.Function{}, driver.Check("load module "+source, err)
+		}
+		d.modules[source] = m
+	}
+	f, err := m.Function(name)
+	if err != nil {
+		return cu.Function{}, driver.Check("find kernel "+name, err)
+	}
+	d.functions[name] = f
+	return f, nil
+}
+
+// wait returns when the stream's work is done.
+func (d *Device) wait() error { return driver.Check("wait", d.stream.Synchronize()) }
+
+// lost says whether an error has ended the context.
+func (d *Device) lost() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err != nil
+}
+
+// NewSearch implements runtime.Device.
+func (d *Device) NewSearch(int) (runtime.Search, error) {
+	return nil, fmt.Errorf("%s: search: %w", d.Name(), runtime.ErrUnsupported)
+}
+
+// Close implements runtime.Device. It destroys the context, and with it all that lives there.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return driver.Check("destroy context", d.ctx.Destroy())
+}

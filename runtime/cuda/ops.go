@@ -1,0 +1,200 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"isearle/runtime"
+	"isearle/runtime/cuda/driver"
+)
+
+func (c *compiler) op(op runtime.Op) {
+	switch o := op.(type) {
+	case runtime.PatchEmbed:
+		c.patchEmbed(o)
+	case runtime.TokenEmbed:
+		c.tokenEmbed(o)
+	case runtime.LayerNorm:
+		c.layerNorm(o)
+	case runtime.Linear:
+		c.linear(o)
+	case runtime.Attention:
+		c.attention(o)
+	case runtime.CopyRows:
+		c.copyRows(o)
+	case runtime.Project:
+		c.project(o)
+	default:
+		c.backward(op)
+	}
+}
+
+// backward is op for gradients, losses and what trains.
+func (c *compiler) backward(op runtime.Op) {
+	switch o := op.(type) {
+	case runtime.LinearGrad:
+		c.linearGrad(o)
+	case runtime.WeightGrad:
+		c.weightGrad(o)
+	case runtime.LayerNormGrad:
+		c.layerNormGrad(o)
+	case runtime.AttentionGrad:
+		c.attentionGrad(o)
+	case runtime.GatherSum:
+		c.gatherSum(o)
+	case runtime.CosineLoss:
+		c.cosineLoss(o)
+	case runtime.InfoNCE:
+		c.infoNCE(o)
+	case runtime.AdamW:
+		c.adamW(o)
+	case runtime.Random:
+		c.random(o)
+	case runtime.Multiply:
+		c.multiply(o)
+	default:
+		c.fail(runtime.ErrUnsupported)
+	}
+}
+
+// blocks is the number of blocks of size that cover n.
+func blocks(n, size int) int { return (n + size - 1) / size }
+
+// warps is the launch of a kernel that gives each of so many rows a warp, four to a block.
+func warps(rows int) driver.Config {
+	return driver.Config{Grid: [3]int{blocks(rows, 4), 1, 1}, Block: 128}
+}
+
+type layerNormArgs struct {
+	X, Out view
+	Rows   table
+	Norm   norm
+	M      dim
+}
+
+// normalise writes norm(x[rows[i]]) to out; without a norm the rows as they are.
+func (c *compiler) normalise(x, out view, rows runtime.View, n runtime.Norm, m runtime.Dim) {
+	c.launch("layernorm.cu", "layernorm", warps(m.Cap), layerNormArgs{x, out, c.table(rows), c.norm(n), c.dim(m, 1)})
+}
+
+func (c *compiler) layerNorm(o runtime.LayerNorm) {
+	c.normalise(c.view(o.X), c.view(o.Out), runtime.View{}, o.Norm, o.Rows)
+}
+
+type copyRowsArgs struct {
+	Src, Dst view
+	From, To table
+	M        dim
+	Add, _   int32
+}
+
+func (c *compiler) copyRows(o runtime.CopyRows) {
+	a := copyRowsArgs{Src: c.view(o.Src), Dst: c.view(o.Dst), From: c.table(o.SrcRows), To: c.table(o.DstRows), M: c.dim(o.Rows, 1)}
+	if o.Add {
+		a.Add = 1
+	}
+	c.launch("copyrows.cu", "copyrows", warps(o.Rows.Cap), a)
+}
+
+type tokenEmbedArgs struct {
+	Table, Pseudo, Positions, Out view
+	IDs, Pos, Inject              table
+	M                             dim
+}
+
+func (c *compiler) tokenEmbed(o runtime.TokenEmbed) {
+	c.launch("tokenembed.cu", "tokenembed", warps(o.Rows.Cap), tokenEmbedArgs{
+		c.view(o.Table), c.view(o.Pseudo), c.view(o.PosTable), c.view(o.Out),
+		c.table(o.IDs), c.table(o.Pos), c.table(o.Inject), c.dim(o.Rows, 1)})
+}
+
+type productArgs struct {
+	A, B, C, R, Pre        view
+	Bias                   uint64
+	ARow, ACol, BRow, BCol int64
+	M, K                   dim
+	N, Act                 int32
+}
+
+// The tile of product.cu.
+const (
+	productTile   = 64
+	productShared = 2 * 16 * (productTile + 4) * 4
+)
+
+// straight is p for A [M, K] and B [N, K] as they lie.
+func (p productArgs) straight() productArgs {
+	p.ARow, p.ACol, p.BRow, p.BCol = int64(p.A.Stride), 1, int64(p.B.Stride), 1
+	return p
+}
+
+// product launches C = A B^T with what p has besides; rows is the largest M.
+func (c *compiler) product(p productArgs, rows int) {
+	c.launch("product.cu", "product", driver.Config{
+		Grid: [3]int{blocks(int(p.N), productTile), blocks(rows, productTile), 1}, Block: 256, Shared: productShared}, p)
+}
+
+func (c *compiler) linear(o runtime.Linear) {
+	out, in := o.Shape()
+	p := productArgs{A: c.view(o.X), B: c.matrix(o.W, o.Dense), C: c.view(o.Out), R: c.view(o.Residual), Pre: c.view(o.Pre), Bias: c.pointer(o.Bias),
+		M: c.dim(o.Rows, 1), K: fixed(in), N: c.i32(out), Act: int32(o.Act)}
+	if !o.Norm.Gamma.Absent() {
+		x := c.scratch(o.Rows.Cap, in)
+		c.normalise(p.A, x, runtime.View{}, o.Norm, o.Rows)
+		p.A = x
+	}
+	c.product(p.straight(), o.Rows.Cap)
+}
+
+// matrix is a weight [out, in].
+func (c *compiler) matrix(w runtime.Weight, dense runtime.View) view {
+	if w == nil {
+		return c.view(dense)
+	}
+	ptr, out, in := c.weight(w)
+	return view{uint64(ptr), c.i32(out), c.i32(in), c.i32(in), int32(runtime.F32)}
+}
+
+type unitRowsArgs struct {
+	X view
+	M dim
+}
+
+func (c *compiler) project(o runtime.Project) {
+	out, in := o.W.Shape()
+	p := productArgs{A: c.view(o.X), B: c.matrix(o.W, runtime.View{}), C: c.view(o.Out), M: c.dim(o.Rows, 1), K: fixed(in), N: c.i32(out)}
+	if !o.Norm.Gamma.Absent() || !o.Pool.Absent() {
+		x := c.scratch(o.Rows.Cap, in)
+		c.normalise(p.A, x, o.Pool, o.Norm, o.Rows)
+		p.A = x
+	}
+	c.product(p.straight(), o.Rows.Cap)
+	if o.Unit {
+		c.launch("unitrows.cu", "unitrows", warps(o.Rows.Cap), unitRowsArgs{p.C, p.M})
+	}
+}
+
+type (
+	patchesArgs struct {
+		Pixels, Out view
+		Size, Patch int32
+		M           dim
+	}
+	patchJoinArgs struct {
+		E, Pos, Out view
+		First       uint64
+		M           dim
+		Length, _   int32
+	}
+)
+
+func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
+	out, in := o.W.Shape()
+	each := o.Rows() - 1
+	rows := o.Images.Cap * each
+	patches, embedded := c.scratch(rows, in), c.scratch(rows, out)
+	m := c.dim(o.Images, each)
+	c.launch("patchembed.cu", "patches", warps(rows), patchesArgs{c.view(o.Pixels), patches, c.i32(o.Size), c.i32(o.Patch), m})
+	c.product(productArgs{A: patches, B: c.matrix(o.W, runtime.View{}), C: embedded, M: m, K: fixed(in), N: c.i32(out)}.straight(), rows)
+	c.launch("patchembed.cu", "patchjoin", warps(o.Images.Cap*o.Rows()), patchJoinArgs{E: embedded, Pos: c.view(o.Pos), Out: c.view(o.Out),
+		First: c.pointer(o.Class), M: c.dim(o.Images, o.Rows()), Length: c.i32(o.Rows())})
+}
