@@ -28,7 +28,8 @@ methods be compared on pictures that everybody may copy; their numbers say nothi
   vendor whose names begin most like the reference's. Split test1 is the same without targets.
 - circo: all right answers of all vendors; the semantic aspects are the queries' own under CIRCO's names. Split test has no answers.
 - domain: the domains are background colours, given with their prompts in imgnet/prompts.txt, which the benchmark does not have. Classes
-  are pictures that exist on white and on all four colours; queries are on white, and white ones are the targets' distractors.
+  are the things that exist on white and on all four colours, by three vendors each; queries are on white, and white ones are the
+  targets' distractors.
 - objects: scenes of two or three pictures by one vendor, put together here; boxes and outlines are those of the pictures' inked pixels.
   Outlines are polygons, run lengths and compressed run lengths in turn. No list of boxes: it is chosen by the seed.
 
@@ -291,11 +292,17 @@ var exportColours = []string{"blue", "green", "yellow", "black"}
 func (x *export) domain() error {
 	const plain = "white"
 	var real, queries, targets, prompts strings.Builder
-	class := 0
+	classes := map[string]int{} // by the picture's name without the vendor
 	for _, p := range x.pictures {
 		base, ok := strings.CutSuffix(p.ID, "@"+plain)
 		if !ok || !x.onAll(base) {
 			continue
+		}
+		_, slug, _ := strings.Cut(base, "/")
+		class, ok := classes[slug]
+		if !ok {
+			class = len(classes)
+			classes[slug] = class
 		}
 		write := func(list *strings.Builder, kind, id string, label int) error {
 			name := "imgnet/" + kind + "/" + flat(id) + ".png"
@@ -309,7 +316,6 @@ func (x *export) domain() error {
 		if err != nil {
 			return err
 		}
-		class++
 	}
 	for _, colour := range exportColours {
 		prompts.WriteString(colour + "\ta photo of $ that is on a " + colour + " background\n")

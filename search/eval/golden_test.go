@@ -136,17 +136,41 @@ func same(t *testing.T, what string, got, want float64) {
 	}
 }
 
-// sameOrder compares a ranking with a recorded one; where it is not exact, equal scores may change places.
-func sameOrder(t *testing.T, what string, got, want []int, score func(row int) float32, exact bool) {
+// rounding is how far two f32 products of unit features may differ by the order of their sums.
+const rounding = 1e-6
+
+// sameOrder compares a ranking from features with a recorded one: rows may change places where their recorded scores differ by no more
+// than the rounding of a product.
+func sameOrder(t *testing.T, what string, got, want []int, score func(row int) float32) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d rows, want %d", what, len(got), len(want))
 	}
 	for i := range got {
-		if got[i] != want[i] && (exact || score(got[i]) != score(want[i])) {
+		if got[i] != want[i] && math.Abs(float64(score(got[i])-score(want[i]))) > rounding {
 			t.Fatalf("%s: rank %d is row %d (%v), want %d (%v)", what, i+1, got[i], score(got[i]), want[i], score(want[i]))
 		}
 	}
+}
+
+// exactOrder ranks recorded scores, the largest first, and compares with the recorded order: row by row, or where stable is false, as
+// the reference's sort is not, up to rows of equal scores.
+func exactOrder(t *testing.T, what string, scores []float32, q *Query, want []int, stable bool) {
+	t.Helper()
+	for i, row := range Rank(scores, BySimilarity, q, len(want)).Top {
+		if row != want[i] && (stable || scores[row] != scores[want[i]]) {
+			t.Fatalf("%s: rank %d of the recorded scores is row %d (%v), want %d (%v)", what, i+1, row, scores[row], want[i], scores[want[i]])
+		}
+	}
+}
+
+// negated turns distances into scores that sort the same way.
+func negated(x []float32) []float32 {
+	x = slices.Clone(x)
+	for i := range x {
+		x[i] = -x[i]
+	}
+	return x
 }
 
 func seTemplate(t testing.TB) LoadOptions {
@@ -203,8 +227,9 @@ func TestGoldenFashionIQ(t *testing.T) {
 			tr := rankFeatures(t, d, task, gallery, queries, dim)
 			tasks = append(tasks, tr)
 			for q, order := range rec.ints(prefix + "order") {
-				row := func(r int) float32 { return distances[q*n+r] }
-				sameOrder(t, fmt.Sprintf("%squery %d", prefix, q), tr.Rankings[q].Top, order, row, mode == "e2e")
+				what, row := fmt.Sprintf("%squery %d", prefix, q), func(r int) float32 { return distances[q*n+r] }
+				sameOrder(t, what, tr.Rankings[q].Top, order, row)
+				exactOrder(t, what, negated(distances[q*n:(q+1)*n]), &task.Queries[q], order, mode == "e2e")
 			}
 			var m struct {
 				Stable map[string]float64 `json:"stable_ties"`
@@ -280,16 +305,18 @@ func TestGoldenCIRR(t *testing.T) {
 			exclude := task.Queries[q].Exclude
 			order = slices.DeleteFunc(order, func(r int) bool { return r == exclude })
 			row := func(r int) float32 { return distances[q*n+r] }
-			sameOrder(t, what, tr.Rankings[q].Top, order, row, mode == "e2e")
+			sameOrder(t, what, tr.Rankings[q].Top, order, row)
+			exactOrder(t, what, negated(distances[q*n:(q+1)*n]), &task.Queries[q], order, mode == "e2e")
 			target := task.Queries[q].Targets[0]
-			if rank := want.Ranks[mode][q]; tr.Rankings[q].Target != rank && mode == "e2e" {
-				t.Errorf("%s: target at %d, want %d", what, tr.Rankings[q].Target, rank)
+			rank, recordedRank := want.Ranks[mode][q], Rank(negated(distances[q*n:(q+1)*n]), BySimilarity, &task.Queries[q], 0)
+			if recordedRank.Target != rank && mode == "e2e" {
+				t.Errorf("%s: target at %d, want %d", what, recordedRank.Target, rank)
 			} else if row(order[rank-1]) != row(target) {
 				t.Errorf("%s: recorded rank %d is not the target's", what, rank)
 			}
 			for i, name := range want.Subset[mode][q] {
 				want := slices.Index(want.Names, name.(string))
-				if got := tr.Rankings[q].Group[i]; row(got) != row(want) || mode == "e2e" && got != want {
+				if got := recordedRank.Group[i]; row(got) != row(want) || mode == "e2e" && got != want {
 					t.Errorf("%s: group rank %d is %d, want %d", what, i+1, got, want)
 				}
 			}
@@ -314,10 +341,13 @@ func TestGoldenCIRRSubmission(t *testing.T) {
 	depth := d.Depth
 	d.Depth = math.MaxInt
 	tr := rankFeatures(t, d, task, gallery, queries, dim)
+	distances, n := rec.floats("test.distances")
 	for q, order := range rec.ints("test.order") {
 		exclude := task.Queries[q].Exclude
 		order = slices.DeleteFunc(order, func(r int) bool { return r == exclude })
-		sameOrder(t, fmt.Sprintf("query %d", q), tr.Rankings[q].Top, order, nil, true)
+		what, row := fmt.Sprintf("query %d", q), func(r int) float32 { return distances[q*n+r] }
+		sameOrder(t, what, tr.Rankings[q].Top, order, row)
+		exactOrder(t, what, negated(distances[q*n:(q+1)*n]), &task.Queries[q], order, true)
 	}
 	d.Depth = depth
 	tr = rankFeatures(t, d, task, gallery, queries, dim)
@@ -380,8 +410,10 @@ func TestGoldenCIRCO(t *testing.T) {
 		official := rec.ints(mode + ".top50")
 		for q, order := range rec.ints(mode + ".top50_stable") {
 			row := func(r int) float32 { return similarity[q*n+r] }
-			sameOrder(t, fmt.Sprintf("%s query %d", mode, q), tr.Rankings[q].Top, order, row, true)
-			sameOrder(t, fmt.Sprintf("%s query %d, official order", mode, q), tr.Rankings[q].Top, official[q], row, mode == "e2e")
+			what, scores := fmt.Sprintf("%s query %d", mode, q), similarity[q*n:(q+1)*n]
+			sameOrder(t, what, tr.Rankings[q].Top, order, row)
+			exactOrder(t, what, scores, &task.Queries[q], order, true)
+			exactOrder(t, what+", official order", scores, &task.Queries[q], official[q], mode == "e2e")
 			if slices.Contains(want.Ties[mode], q) {
 				continue
 			}
@@ -430,7 +462,9 @@ func TestGoldenCIRCOSubmission(t *testing.T) {
 	queries, _ := rec.floats("test.predicted_features")
 	tr := rankFeatures(t, d, &d.Tasks[0], gallery, queries, dim)
 	for q, order := range rec.ints("test.top50") {
-		sameOrder(t, fmt.Sprintf("query %d", q), tr.Rankings[q].Top, order, nil, true)
+		if !slices.Equal(tr.Rankings[q].Top, order) {
+			t.Errorf("query %d: %v, want %v", q, tr.Rankings[q].Top, order)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "circo.json")
 	if _, err := (&Result{Dataset: d}).WriteSubmission(path, &MethodResult{Tasks: []TaskResult{tr}}); err != nil {

@@ -127,7 +127,7 @@ func objectTask(dir, file string, a *coco.Annotations, list []coco.Choice, regio
 		regions[ref.ID] = r
 		pieces, text := c.Prompt()
 		t.Gallery = append(t.Gallery, Image{c.File, r.image})
-		t.Queries = append(t.Queries, Query{ID: c.File, Reference: ref, Caption: pieces[1], Exclude: -1, Targets: []int{i},
+		t.Queries = append(t.Queries, Query{ID: c.File, Reference: ref, Caption: "$" + pieces[1], Exclude: -1, Targets: []int{i},
 			Prompts: []tokenizer.Prompt{{Pieces: pieces}}, Texts: []string{text}})
 	}
 	return t, nil

@@ -71,31 +71,34 @@ func (r *Result) parts() (out []string) {
 	return out
 }
 
-// Headline is the table that the papers print: methods by measures, each part's mean first.
+// Headline is the table that the papers print: methods by measures, for each part of the data set, their mean first.
 func (r *Result) Headline() Table {
+	parts := r.parts()
 	t := Table{Title: "Results", Header: []string{"method"}}
-	for _, part := range r.parts() {
-		for _, name := range headlines[r.Dataset.Name] {
-			if _, ok := r.Methods[0].metric(part, name); ok {
-				t.Header = append(t.Header, strings.TrimSpace(r.partName(part)+" "+name))
-			}
+	if len(parts) > 1 {
+		t.Header = append(t.Header, "part")
+	}
+	for _, name := range headlines[r.Dataset.Name] {
+		if _, ok := r.Methods[0].metric(parts[0], name); ok {
+			t.Header = append(t.Header, name)
 		}
 	}
-	for i := range r.Methods {
-		m := &r.Methods[i]
-		row := []string{m.Method.Name}
-		for _, part := range r.parts() {
-			for _, name := range headlines[r.Dataset.Name] {
-				if x, ok := m.metric(part, name); ok {
-					cell := x.text()
-					if s := x.interval(); s != "" {
-						cell += " (" + s + ")"
-					}
-					row = append(row, cell)
-				}
+	for _, part := range parts {
+		for i := range r.Methods {
+			row := []string{r.Methods[i].Method.Name}
+			if len(parts) > 1 {
+				row = append(row, r.partName(part))
 			}
+			for _, name := range t.Header[len(row):] {
+				x, _ := r.Methods[i].metric(part, name)
+				cell := x.text()
+				if s := x.interval(); s != "" {
+					cell += " (" + s + ")"
+				}
+				row = append(row, cell)
+			}
+			t.Rows = append(t.Rows, row)
 		}
-		t.Rows = append(t.Rows, row)
 	}
 	return t
 }
@@ -196,7 +199,7 @@ func (r *Result) Facts() [][2]string {
 // Tables are all that have rows.
 func (r *Result) Tables() (out []Table) {
 	for _, t := range []Table{r.Headline(), r.Aspects(), r.TestTable(), r.PublishedTable()} {
-		if len(t.Rows) > 0 && len(t.Header) > 1 {
+		if len(t.Rows) > 0 && len(t.Rows[0]) > 1 {
 			out = append(out, t)
 		}
 	}
