@@ -260,4 +260,3 @@ func main() {
 		log.Fatal(err)
 	}
 }
-
