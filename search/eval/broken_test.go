@@ -232,6 +232,35 @@ func TestMissingImages(t *testing.T) {
 	}
 }
 
+// TestCache changes one image of a data set that has been evaluated.
+func TestCache(t *testing.T) {
+	e := demoEvaluator(t)
+	dir := small()["cirr"].write(t)
+	run := func() *Result {
+		t.Helper()
+		d, err := LoadCIRR(dir, seTemplate(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.Run(t.Context(), d, Methods()[3:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, want := range [][2]int{{0, 3}, {3, 0}} {
+		if r := run(); r.Cached != want[0] || r.Computed != want[1] {
+			t.Errorf("%d images from the cache, %d computed, want %v", r.Cached, r.Computed, want)
+		}
+	}
+	if err := writePNG(filepath.Join(dir, "dev", "b.png"), []byte{200, 0, 0}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(); r.Cached != 2 || r.Computed != 1 {
+		t.Errorf("after a change %d images from the cache, %d computed", r.Cached, r.Computed)
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	sets := small()
 	for _, name := range slices.Sorted(maps.Keys(sets)) {

@@ -135,33 +135,9 @@ func objectTask(dir, file string, a *coco.Annotations, list []coco.Choice, regio
 
 // draw cuts the object out: RGB [d, d, 3], white outside the object, the box warped to the model's size.
 func (r *region) draw(p *preprocess.Preprocessor, d int) ([]byte, error) {
-	path := r.image
-	if r.masked != "" {
-		path = r.masked
-	}
-	data, err := os.ReadFile(path)
+	pix, w, h, err := r.pixels()
 	if err != nil {
 		return nil, err
-	}
-	m, err := preprocess.Decode(path, data, 0)
-	if err != nil {
-		return nil, err
-	}
-	w, h, pix := m.Width, m.Height, m.RGB()
-	if r.masked == "" {
-		s, err := r.object.Segmentation()
-		if err != nil {
-			return nil, err
-		}
-		mask, err := s.Mask(w, h)
-		if err != nil {
-			return nil, fmt.Errorf("annotation %d: %w", r.object.ID, err)
-		}
-		for i, in := range mask.Pix {
-			if !in {
-				pix[3*i], pix[3*i+1], pix[3*i+2] = 255, 255, 255
-			}
-		}
 	}
 	cut, err := cutOut(pix, w, h, r.box)
 	if err != nil {
@@ -169,6 +145,40 @@ func (r *region) draw(p *preprocess.Preprocessor, d int) ([]byte, error) {
 	}
 	out := make([]byte, 3*d*d)
 	return out, p.Warp(cut, out)
+}
+
+// pixels is the whole image as RGB, white outside the object.
+func (r *region) pixels() (pix []byte, w, h int, err error) {
+	path := r.image
+	if r.masked != "" {
+		path = r.masked
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	m, err := preprocess.Decode(path, data, 0)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	w, h, pix = m.Width, m.Height, m.RGB()
+	if r.masked != "" {
+		return pix, w, h, nil
+	}
+	s, err := r.object.Segmentation()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	mask, err := s.Mask(w, h)
+	if err != nil {
+		return nil, 0, 0, fmt.Errorf("annotation %d: %w", r.object.ID, err)
+	}
+	for i, in := range mask.Pix {
+		if !in {
+			pix[3*i], pix[3*i+1], pix[3*i+2] = 255, 255, 255
+		}
+	}
+	return pix, w, h, nil
 }
 
 // cutOut copies a box; what is out of the image is black.

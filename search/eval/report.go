@@ -28,8 +28,8 @@ func (r *Result) WriteReport(dir string) error {
 		"metrics.json": r.WriteJSON, "metrics.csv": r.WriteCSV, "metrics.md": r.WriteMarkdown, reportRankings: r.WriteRankings,
 		reportPage: func(w io.Writer) error { return r.writePage(w, newAlbum(dir)) },
 	}
-	for name, svg := range r.Plots() {
-		files[name] = func(w io.Writer) error { _, err := io.WriteString(w, svg); return err }
+	for _, p := range r.Plots() {
+		files[p.File] = func(w io.Writer) error { _, err := io.WriteString(w, p.SVG); return err }
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := atomicfile.Write(filepath.Join(dir, name), files[name]); err != nil {
@@ -84,9 +84,8 @@ const (
 // writePage writes the HTML page.
 func (r *Result) writePage(w io.Writer, a *album) error {
 	p := page{Title: r.Dataset.Title + ", split " + r.Dataset.Split, Facts: r.Facts(), Tables: r.Tables()}
-	plots := r.Plots()
-	for _, name := range slices.Sorted(maps.Keys(plots)) {
-		p.Plots = append(p.Plots, template.HTML(plots[name])) // made by this package, texts escaped
+	for _, plot := range r.Plots() {
+		p.Plots = append(p.Plots, template.HTML(plot.SVG)) // made by this package, texts escaped
 	}
 	p.Problems = r.Problems[:min(shownProblems, len(r.Problems))]
 	p.More = len(r.Problems) - len(p.Problems)

@@ -83,7 +83,8 @@ func TestReport(t *testing.T) {
 	if n != 2 {
 		t.Errorf("rankings.jsonl has %d lines", n)
 	}
-	for name, svg := range r.Plots() {
+	for _, p := range r.Plots() {
+		name, svg := p.File, p.SVG
 		if read(name) != svg {
 			t.Errorf("%s differs", name)
 		}

@@ -187,18 +187,20 @@ func (r *Result) recallPlot() string {
 	return p.done()
 }
 
-// Plots are the figures of a result, by file name.
-func (r *Result) Plots() map[string]string {
-	out := map[string]string{}
+// Plot is a figure of a report.
+type Plot struct{ File, SVG string }
+
+// Plots are the figures of a result: the headline measures of each part, the mean first, recall over k, and mAP per aspect.
+func (r *Result) Plots() (out []Plot) {
+	add := func(file, svg string) {
+		if svg != "" {
+			out = append(out, Plot{file, svg})
+		}
+	}
 	for _, part := range r.parts() {
-		if s := r.headlinePlot(part); s != "" {
-			out[strings.TrimSuffix("metrics-"+r.partName(part), "-")+".svg"] = s
-		}
+		add(strings.TrimSuffix("metrics-"+r.partName(part), "-")+".svg", r.headlinePlot(part))
 	}
-	for name, s := range map[string]string{"aspects.svg": r.aspectPlot(), "recall.svg": r.recallPlot()} {
-		if s != "" {
-			out[name] = s
-		}
-	}
+	add("recall.svg", r.recallPlot())
+	add("aspects.svg", r.aspectPlot())
 	return out
 }
