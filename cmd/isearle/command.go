@@ -57,6 +57,7 @@ func commands() []entry {
 		{"search", searchHelp, func() command { return new(searchCommand) }},
 		{"invert", invertHelp, func() command { return new(invertCommand) }},
 		{"eval", evalHelp, func() command { return new(evalCommand) }},
+		{"phrases", phrasesHelp, func() command { return new(phrasesCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
 		{"info", infoHelp, func() command { return new(infoCommand) }},
 		{"convert", convertHelp, func() command { return new(convertCommand) }},
