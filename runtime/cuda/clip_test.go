@@ -1,0 +1,145 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"isearle/clipnet"
+	"isearle/runtime"
+	"isearle/runtime/cpu"
+	"isearle/runtime/cuda"
+	"isearle/weights"
+	"isearle/weights/golden"
+)
+
+// within is the largest difference of a feature from the CPU device's, the features being of length one.
+const within = 1e-5
+
+// models opens every CLIP of the golden set.
+func models(t *testing.T) map[string]*weights.CLIP {
+	t.Helper()
+	root := golden.Dir(t, "clip")
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]*weights.CLIP{}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(root, e.Name(), "feat_text.npy")); err != nil {
+			continue
+		}
+		c, err := weights.Open(filepath.Join(root, e.Name()), weights.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		m[e.Name()] = c
+	}
+	if len(m) == 0 {
+		t.Fatalf("no model in %s", root)
+	}
+	return m
+}
+
+// agree compares features row by row, each at length one.
+func agree(t *testing.T, got, want []float32, dim int) {
+	t.Helper()
+	for r := 0; r < len(want); r += dim {
+		length := 0.0
+		for _, v := range want[r : r+dim] {
+			length += float64(v) * float64(v)
+		}
+		for i := r; i < r+dim; i++ {
+			if d := math.Abs(float64(got[i])-float64(want[i])) / math.Sqrt(length); !(d <= within) {
+				t.Fatalf("row %d, feature %d: %v, the CPU device has %v", r/dim, i-r, got[i], want[i])
+			}
+		}
+	}
+}
+
+// both are the CPU device and the GPU.
+func both(t *testing.T) [2]runtime.Device {
+	t.Helper()
+	gpu := open(t, cuda.Options{})
+	host, err := cpu.Open(cpu.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close(); gpu.Close() })
+	return [2]runtime.Device{host, gpu}
+}
+
+// TestGoldenImages encodes the first of the golden pixels on both devices.
+func TestGoldenImages(t *testing.T) {
+	const images = 2
+	px := golden.NPY(t, filepath.Join(golden.Dir(t, "clip"), "pixels_std.npy"))
+	devs := both(t)
+	for name, m := range models(t) {
+		t.Run(name, func(t *testing.T) {
+			n := min(images, px.Shape[0])
+			var out [2][]float32
+			dim := 0
+			for i, d := range devs {
+				e, err := clipnet.NewImageEncoder(d, m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer e.Close()
+				dim = e.Dim()
+				out[i] = make([]float32, n*dim)
+				if err := e.Encode(context.Background(), out[i], px.F32[:n*len(px.F32)/px.Shape[0]], n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			agree(t, out[1], out[0], dim)
+		})
+	}
+}
+
+// TestGoldenText encodes the golden prompts, and those with pseudo-words, twice: the second time their prefixes are cached.
+func TestGoldenText(t *testing.T) {
+	root := golden.Dir(t, "clip")
+	ids := golden.NPY(t, filepath.Join(root, "text_ids_small_pad0.npy"))
+	injected := golden.NPY(t, filepath.Join(root, "inject_ids_small_pad0.npy"))
+	places := golden.NPY(t, filepath.Join(root, "inject_pos.npy"))
+	var plain, pseudo []clipnet.Prompt
+	for i := range ids.Shape[0] {
+		plain = append(plain, clipnet.Prompt{IDs: ids.Ints(i)})
+	}
+	for i := range injected.Shape[0] {
+		pseudo = append(pseudo, clipnet.Prompt{IDs: injected.Ints(i), Pseudo: []clipnet.Pseudo{{Place: int(places.I32[i]), Word: i}}})
+	}
+	devs := both(t)
+	for name, m := range models(t) {
+		t.Run(name, func(t *testing.T) {
+			words := golden.NPY(t, filepath.Join(root, name, "inject_vectors.npy"))
+			var out [2][]float32
+			dim := 0
+			for i, d := range devs {
+				e, err := clipnet.NewTextEncoder(d, m, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer e.Close()
+				dim = e.Dim()
+				encode := func(p []clipnet.Prompt, words []float32) {
+					dst := make([]float32, len(p)*dim)
+					if err := e.Encode(context.Background(), dst, p, words); err != nil {
+						t.Fatal(err)
+					}
+					out[i] = append(out[i], dst...)
+				}
+				encode(plain, nil)
+				for range 2 {
+					encode(pseudo, words.F32)
+				}
+			}
+			agree(t, out[1], out[0], dim)
+		})
+	}
+}
