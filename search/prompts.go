@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"isearle/clipnet"
+	"isearle/clipnet/preprocess"
 	"isearle/clipnet/tokenizer"
 )
 
@@ -33,5 +34,5 @@ func (e *Engine) EncodePrompts(ctx context.Context, dst []float32, prompts []tok
 	return truncated, e.encodeInto(ctx, dst, rows, list, words)
 }
 
-// ImageSize is the side of the model's square images in pixels.
-func (e *Engine) ImageSize() int { return e.pre.Options().Size }
+// Preprocessing says how the engine prepares images.
+func (e *Engine) Preprocessing() preprocess.Options { return e.pre.Options() }

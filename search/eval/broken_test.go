@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"isearle/search"
 )
 
 // files is a small data set: paths to texts. Images are valid PNG files of one pixel where the text is pixel.
@@ -229,6 +232,20 @@ func TestMissingImages(t *testing.T) {
 		if _, err := e.Run(t.Context(), d, image); err == nil || !strings.Contains(err.Error(), "strict") || !strings.Contains(err.Error(), filepath.Base(c.name)) {
 			t.Errorf("%s, strict: %v", what, err)
 		}
+	}
+}
+
+// TestMethodRefuses asks for a pseudo-word from a model that has no phi: no image is embedded before that shows.
+func TestMethodRefuses(t *testing.T) {
+	e := demoEvaluator(t)
+	d, err := LoadCIRR(small()["cirr"].write(t), seTemplate(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacking := Method{Name: "lacking", Features: func(context.Context, *search.Engine, []float32, []Query, []float32) error { return search.ErrNoPhi }}
+	e.Progress = func(string, int, int) { t.Error("work was done before") }
+	if _, err := e.Run(t.Context(), d, []Method{lacking}); !errors.Is(err, search.ErrNoPhi) || !strings.Contains(err.Error(), "lacking") {
+		t.Error(err)
 	}
 }
 

@@ -16,7 +16,8 @@ type Evaluator struct {
 	Device runtime.Device
 	// Threads decode images.
 	Threads int
-	// CacheDir is where features are kept between runs; "" is a folder that goes with the run.
+	// CacheDir is where features are kept between runs, and the objects that were cut out of images; "" is a folder that goes with the
+	// run, so that a report cannot show those.
 	CacheDir string
 	// Strict refuses a data set with missing or broken images.
 	Strict bool
@@ -65,6 +66,12 @@ const queryBatch = 256
 
 // Run evaluates methods on a data set. Images without features are listed in the result, with Strict they are an error.
 func (e *Evaluator) Run(ctx context.Context, d *Dataset, methods []Method) (*Result, error) {
+	for _, m := range methods {
+		// No queries yet: what a method lacks shows before all images are embedded.
+		if err := m.Features(ctx, e.Engine, nil, nil, nil); err != nil {
+			return nil, fmt.Errorf("eval: method %s: %w", m.Name, err)
+		}
+	}
 	dir := e.CacheDir
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "isearle-eval-")

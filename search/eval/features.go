@@ -62,8 +62,8 @@ func (e *Evaluator) cachePath(d *Dataset, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("eval: cache: %w", err)
 	}
-	m := e.Engine.Meta()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%s", root, m.Model.Hash, m.Pad, m.Order, d.Split))
+	p := e.Engine.Preprocessing()
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%d\x00%t", root, e.Engine.Model().Hash, p.Pad, p.Order, p.Filter, p.ExifOrientation))
 	return filepath.Join(dir, d.Name+"-"+d.Split+"-"+hex.EncodeToString(sum[:8])+".isx"), nil
 }
 
@@ -165,7 +165,7 @@ func (e *Evaluator) drawRegions(ctx context.Context, d *Dataset, f *features, di
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("eval: %w", err)
 	}
-	size := e.Engine.ImageSize()
+	size := e.Engine.Preprocessing().Size
 	pre, err := preprocess.New(preprocess.CLIP(size))
 	if err != nil {
 		return fmt.Errorf("eval: %w", err)

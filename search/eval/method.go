@@ -13,7 +13,8 @@ import (
 type Method struct {
 	Name  string
 	About string // for the tables
-	// Features writes the unit features of queries to dst [len(q), Dim]; refs are the raw features of their references.
+	// Features writes the unit features of queries to dst [len(q), Dim]; refs are the raw features of their references. It is called
+	// without queries first, and says then what it lacks.
 	Features func(ctx context.Context, e *search.Engine, dst []float32, q []Query, refs []float32) error
 }
 

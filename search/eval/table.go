@@ -152,7 +152,7 @@ func (r *Result) TestTable() Table {
 			t.Header = append(t.Header, strings.TrimSpace(r.partName(x.Task)+" "+x.Name))
 		}
 		row := &t.Rows[rows[pair]]
-		*row = append(*row, fmt.Sprintf("%+.2f (p %.3g)", 100*x.Difference, x.P))
+		*row = append(*row, fmt.Sprintf("%+.2f (p %.2g)", 100*x.Difference, x.P))
 	}
 	return t
 }
