@@ -125,7 +125,7 @@ func (b *batch) prompts(ctx context.Context) error {
 		var bases []int
 		for slot := i; slot < j; slot++ {
 			bases = append(bases, b.kv.base(slot))
-			slots, rows = append(slots, slot), append(rows, g.sequences)
+			slots, rows = append(slots, slot), append(rows, g.live.seqs)
 		}
 		g.add(prompt, 0, 0, bases...)
 		i = j
@@ -139,8 +139,8 @@ func (b *batch) step(ctx context.Context, g *graph, slots, rows []int) error {
 		return err
 	}
 	vocab := b.m.cfg.Vocab
-	b.logits = slices.Grow(b.logits[:0], g.outCount*vocab)[:g.outCount*vocab]
-	if err := g.logitsF32.ReadF32(0, b.logits); err != nil {
+	b.logits = slices.Grow(b.logits[:0], g.live.outs*vocab)[:g.live.outs*vocab]
+	if err := g.logits.ReadF32(0, b.logits); err != nil {
 		return err
 	}
 	next, err := b.draw(slots, rows)

@@ -23,17 +23,15 @@ type graph struct {
 	cap  capacity
 	prog runtime.Program
 
-	counts      table // live sequences, rows, logits, copies
-	ids, pos    table // by row
-	starts      table // by sequence, and one more
-	prefix      table // by sequence: first row in the cache, number of rows
-	outs        table // rows that get logits
-	from, to    table // copies: row of the run, row of the cache
-	logits      runtime.View
-	logitsF32   runtime.Buffer
-	sequences   int
-	rows, copys int
-	outCount    int
+	counts   table // live sequences, rows, logits, copies
+	ids, pos table // by row
+	starts   table // by sequence, and one more
+	prefix   table // by sequence: first row in the cache, number of rows
+	outs     table // rows that get logits
+	from, to table // copies: row of the run, row of the cache
+
+	logits runtime.Buffer // F32 [outs, Vocab]
+	live   capacity       // what the next run computes
 }
 
 func newTable(p *runtime.Plan, name string, n int) table {
@@ -53,14 +51,14 @@ func (m *Model) compile(name string, c capacity, kv *cache) (*graph, error) {
 	for i := range m.layers {
 		x = m.block(p, g, i, x, rows, kv)
 	}
-	g.logits = p.New("logits", runtime.F32, c.outs, m.cfg.Vocab)
-	p.Add(runtime.Project{X: x, Pool: g.outs.view, Norm: m.norm(p, m.final), W: m.head, Out: g.logits,
+	logits := p.New("logits", runtime.F32, c.outs, m.cfg.Vocab)
+	p.Add(runtime.Project{X: x, Pool: g.outs.view, Norm: m.norm(p, m.final), W: m.head, Out: logits,
 		Rows: runtime.Dim{Cap: c.outs, Live: g.counts.view.Element(0, 2)}})
 	prog, err := m.dev.Compile(p)
 	if err != nil {
 		return nil, err
 	}
-	g.prog, g.logitsF32 = prog, prog.Buffer(g.logits.Slot)
+	g.prog, g.logits = prog, prog.Buffer(logits.Slot)
 	for _, t := range g.tables() {
 		t.buf = prog.Buffer(t.view.Slot)
 	}
@@ -109,36 +107,36 @@ func (m *Model) block(p *runtime.Plan, g *graph, i int, x runtime.View, rows run
 }
 
 // reset begins a new run.
-func (g *graph) reset() { g.sequences, g.rows, g.copys, g.outCount = 0, 0, 0, 0 }
+func (g *graph) reset() { g.live = capacity{} }
 
 // room reports whether a sequence of n new rows, stored for so many others, still fits the run.
 func (g *graph) room(n, stores int) bool {
-	return g.sequences < g.cap.seqs && g.rows+n <= g.cap.rows && g.outCount < g.cap.outs && g.copys+n*stores <= g.cap.copies
+	return g.live.seqs < g.cap.seqs && g.live.rows+n <= g.cap.rows && g.live.outs < g.cap.outs && g.live.copies+n*stores <= g.cap.copies
 }
 
 // add appends a sequence's new tokens, which stand behind cached rows from first on; the last one gets logits. The rows'
 // keys and values are stored behind those of each slot in stores, which are given as their first rows.
 func (g *graph) add(ids []int32, first, cached int, stores ...int) {
-	s := g.sequences
-	g.starts.host[s] = int32(g.rows)
+	s := g.live.seqs
+	g.starts.host[s] = int32(g.live.rows)
 	g.prefix.host[2*s], g.prefix.host[2*s+1] = int32(first), int32(cached)
 	for i, id := range ids {
-		g.ids.host[g.rows], g.pos.host[g.rows] = id, int32(cached+i)
+		g.ids.host[g.live.rows], g.pos.host[g.live.rows] = id, int32(cached+i)
 		for _, base := range stores {
-			g.from.host[g.copys], g.to.host[g.copys] = int32(g.rows), int32(base+cached+i)
-			g.copys++
+			g.from.host[g.live.copies], g.to.host[g.live.copies] = int32(g.live.rows), int32(base+cached+i)
+			g.live.copies++
 		}
-		g.rows++
+		g.live.rows++
 	}
-	g.outs.host[g.outCount] = int32(g.rows - 1)
-	g.outCount++
-	g.sequences++
-	g.starts.host[g.sequences] = int32(g.rows)
+	g.outs.host[g.live.outs] = int32(g.live.rows - 1)
+	g.live.outs++
+	g.live.seqs++
+	g.starts.host[g.live.seqs] = int32(g.live.rows)
 }
 
 // run computes what was added. Logits are in order of the sequences.
 func (g *graph) run(ctx context.Context) error {
-	copy(g.counts.host, []int32{int32(g.sequences), int32(g.rows), int32(g.outCount), int32(g.copys)})
+	copy(g.counts.host, []int32{int32(g.live.seqs), int32(g.live.rows), int32(g.live.outs), int32(g.live.copies)})
 	for _, t := range g.tables() {
 		if err := t.buf.WriteI32(0, t.host); err != nil {
 			return err

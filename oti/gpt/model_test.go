@@ -77,7 +77,7 @@ func oneShot(tb testing.TB, m *Model, ids []int32) [][]float32 {
 	for i := range ids {
 		g.outs.host[i] = int32(i)
 	}
-	g.outCount = len(ids)
+	g.live.outs = len(ids)
 	return results(tb, m, g)
 }
 
@@ -86,10 +86,10 @@ func results(tb testing.TB, m *Model, g *graph) [][]float32 {
 	if err := g.run(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
-	rows := make([][]float32, g.outCount)
+	rows := make([][]float32, g.live.outs)
 	for i := range rows {
 		rows[i] = make([]float32, m.cfg.Vocab)
-		if err := g.logitsF32.ReadF32(i*m.cfg.Vocab, rows[i]); err != nil {
+		if err := g.logits.ReadF32(i*m.cfg.Vocab, rows[i]); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -233,6 +233,55 @@ func TestGenerateErrors(t *testing.T) {
 	cancel()
 	if _, err := m.Generate(ctx, []Sequence{{Prompt: []int32{1}}}, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestLayouts reads the same model from two shards, and with an output matrix of its own.
+func TestLayouts(t *testing.T) {
+	m, want := load(t, "gpt_neo", 0)
+	ids := want.Sequences[1].IDs
+	f, err := safetensors.Open("testdata/gpt_neo/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	dir, index, shards := t.TempDir(), map[string]string{}, map[string][]safetensors.Tensor{}
+	add := func(x safetensors.Tensor) {
+		name := []string{"a.safetensors", "b.safetensors"}[len(index)%2]
+		index[x.Name], shards[name] = name, append(shards[name], x)
+	}
+	for x := range f.All() {
+		add(x)
+		if x.Name == "transformer.wte.weight" {
+			x.Name = "lm_head.weight"
+			add(x)
+		}
+	}
+	text, err := json.Marshal(map[string]any{"weight_map": index})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), text, 0o600)
+	}
+	for name, list := range shards {
+		err = errors.Join(err, safetensors.WriteFile(filepath.Join(dir, name), list, nil))
+	}
+	config, e := os.ReadFile("testdata/gpt_neo/config.json")
+	config = []byte(strings.Replace(string(config), `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, 1))
+	if err = errors.Join(err, e, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(device(t, 1), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if other.cfg.Tied {
+		t.Error("the configuration is still tied")
+	}
+	got, same := oneShot(t, other, ids), oneShot(t, m, ids)
+	for i := range same {
+		if !slices.Equal(got[i], same[i]) {
+			t.Errorf("token %d has other logits", i)
+		}
 	}
 }
 
