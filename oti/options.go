@@ -20,7 +20,7 @@ type Options struct {
 	// Batch is the size of the official batches: a loss is a mean over its batch, and AdamW's eps sees the difference.
 	Batch int
 	// Gamma is the standard deviation of the noise on the text feature (iSEARLE); 0 is SEARLE. With NoiseUnit the noise is
-	// added to the feature at unit length, else to the raw feature.
+	// added to the feature at unit length, else to the raw feature. The paper's value is not public.
 	Gamma     float64
 	NoiseUnit bool
 	// Tokens is the number of copies of the pseudo-word in a prompt.
@@ -30,10 +30,11 @@ type Options struct {
 	Parallel int
 }
 
-// Defaults are SEARLE's (its code's defaults; METHOD in the documentation lists them).
+// Defaults are those of SEARLE's code, and for the noise what did best in a sweep on the embedded world: 0.1 on features of unit
+// length gave 62.6 mAP@10, none 62.3 (means of four seeds, 150 steps, no phrases; ahead with every seed).
 func Defaults() Options {
 	return Options{Steps: 350, LR: 2e-2, Beta1: .9, Beta2: .999, Eps: 1e-8, WeightDecay: .01, EMA: .99, InitStd: .02,
-		LambdaContent: 1, LambdaGPT: .5, TopK: 15, Batch: 32, Tokens: 1, Parallel: 32}
+		LambdaContent: 1, LambdaGPT: .5, TopK: 15, Batch: 32, Gamma: .1, NoiseUnit: true, Tokens: 1, Parallel: 32}
 }
 
 func (o Options) check() error {
