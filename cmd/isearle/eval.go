@@ -35,10 +35,13 @@ object; --report writes a page with pictures, plots, CSV, JSON and every ranking
 Features are kept in the cache by the images' content, so a second run computes only what changed. Missing and broken
 images are named and counted, the queries that need them are left out, and the exit code is 1; --strict refuses.
 
+With --predictions a file for CIRCO's server, of any program, is judged on the validation split as the server does.
+
 Examples:
   isearle demo --export world && isearle eval circo --data world/circo --report report
   isearle eval cirr --data CIRR -m ViT-L-14.pt --phi phi.pt --split test1 --method phi --submission cirr.json
   isearle eval fashioniq --data FashionIQ -m ViT-B-32 --phi phi.pt --method phi,text
+  isearle eval circo --data CIRCO --predictions val_predictions.json
   isearle eval objects --data coco --seed 3 --write-list boxes.csv
 `
 
@@ -57,6 +60,7 @@ type evalCommand struct {
 	methods     string
 	report      string
 	submissions []string
+	predictions string
 	strict      bool
 	cache       string
 	seed        uint64
@@ -71,6 +75,7 @@ func (c *evalCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.methods, "method", "", "`LIST` of methods with commas between: phi, sum, text, image; all if not given")
 	fs.StringVar(&c.report, "report", "", "write the report to `DIR`")
 	fs.StringArrayVar(&c.submissions, "submission", nil, "write the test server's `FILE` of the first method, for CIRR subset_FILE too; once more for the next method")
+	fs.StringVar(&c.predictions, "predictions", "", "judge a `FILE` of predictions for CIRCO's server instead of ranking")
 	fs.BoolVar(&c.strict, "strict", false, "refuse a data set with missing or broken images")
 	fs.StringVar(&c.cache, "cache", "", "keep features in `DIR` (default: isearle in the user's cache directory)")
 	fs.Uint64Var(&c.seed, "seed", 0, "`SEED` of intervals, tests and the choice of boxes")
@@ -88,6 +93,17 @@ func (c *evalCommand) run(ctx context.Context, s *session, args []string) error 
 	d, methods, err := c.open(args)
 	if err != nil {
 		return err
+	}
+	if c.predictions != "" {
+		predictions, err := eval.ReadPredictions(c.predictions)
+		if err != nil {
+			return err
+		}
+		r, err := d.Judge(c.predictions, predictions, c.seed, c.resamples)
+		if err != nil {
+			return err
+		}
+		return c.write(s, r)
 	}
 	eng, err := c.engine.open()
 	if err != nil {
@@ -131,6 +147,9 @@ func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) 
 	}
 	if (c.list != "" || c.writeList != "") && args[0] != "objects" || c.list != "" && c.writeList != "" {
 		return nil, nil, usagef("--list and --write-list are for objects, one of them")
+	}
+	if c.predictions != "" && (args[0] != "circo" || len(c.submissions) > 0 || c.methods != "") {
+		return nil, nil, usagef("--predictions is for circo, without --method and --submission")
 	}
 	methods, err := eval.ParseMethods(c.methods)
 	if err != nil {

@@ -57,6 +57,10 @@ func TestEval(t *testing.T) {
 	if r.code != exitDone {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
+	judged := must(t, "", "isearle", "eval", "circo", "--data", filepath.Join(dir, "circo"), "--predictions", submission, "--resamples", "0")
+	if !strings.Contains(judged, "| predictions |") {
+		t.Errorf("predictions are judged as:\n%s", judged)
+	}
 	var lists map[string][]string
 	if data, err := os.ReadFile(submission); err != nil || json.Unmarshal(data, &lists) != nil || len(lists) == 0 || len(lists["0"]) != 50 {
 		t.Errorf("the submission has %d queries: %v", len(lists), err)
@@ -73,6 +77,7 @@ func TestEvalUsage(t *testing.T) {
 		{"cirr", "--data", exitUsage},
 		{"cirr --data x --method magic", "magic", exitUsage},
 		{"cirr --data x --method phi,phi", "twice", exitUsage},
+		{"cirr --data x --predictions y", "--predictions", exitUsage},
 		{"cirr --data x --list y", "--list", exitUsage},
 		{"domain --data x --submission y", "no test server", exitUsage},
 		{"cirr --data x --method phi --submission y --submission z", "2 --submission", exitUsage},

@@ -184,6 +184,22 @@ func TestDuplicatePredictions(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, word)
 		}
 	}
+	d, err := LoadCIRCO(small()["circo"].write(t), seTemplate(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		predictions map[string][]string
+		word        string
+	}{
+		{nil, "query 0: no predictions"},
+		{map[string][]string{"0": {"2", "9"}}, `prediction "9"`},
+		{map[string][]string{"0": {"2"}, "1": {"2"}}, "for 2 queries"},
+	} {
+		if _, err := d.Judge("p.json", c.predictions, 0, 0); err == nil || !strings.Contains(err.Error(), c.word) {
+			t.Errorf("%v: %v, want %q", c.predictions, err, c.word)
+		}
+	}
 	task := &Task{Gallery: []Image{{ID: "1"}, {ID: "1"}}, Queries: []Query{{ID: "5"}}}
 	if _, err := CIRCOSubmission(task, []int{0}, []Ranking{{Top: []int{0, 1}}}); err == nil {
 		t.Error("a submission with an image twice is built")

@@ -77,7 +77,6 @@ type Dataset struct {
 	// reverse asks for the other direction too: each image of the gallery ranks the queries.
 	reverse  bool
 	regions  map[string]region // of references that are cut out of an image, by id
-	pairIDs  bool
 	problems []Problem
 }
 

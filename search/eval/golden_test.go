@@ -375,14 +375,32 @@ func sameJSON(t *testing.T, got, want string) {
 	}
 }
 
+// serverNumbers are what CIRCO's server gives.
+type serverNumbers struct {
+	Map, Recall map[string]float64
+	Semantic    map[string]float64 `json:"semantic_map_at10"`
+}
+
+func compareServer(t *testing.T, what string, m []Measure, want serverNumbers) {
+	t.Helper()
+	if len(want.Map) == 0 || len(want.Recall) == 0 || len(want.Semantic) == 0 {
+		t.Fatalf("%s: no numbers", what)
+	}
+	for k, v := range want.Map {
+		same(t, what+" mAP@"+k, value(t, m, "mAP@"+k), v)
+	}
+	for k, v := range want.Recall {
+		same(t, what+" R@"+k, value(t, m, "R@"+k), v)
+	}
+	for aspect, v := range want.Semantic {
+		same(t, what+" "+aspect, value(t, m, "mAP@10 "+aspect), v)
+	}
+}
+
 func TestGoldenCIRCO(t *testing.T) {
 	d, err := LoadCIRCO(goldenData(t, "CIRCO"), seTemplate(t))
 	if err != nil {
 		t.Fatal(err)
-	}
-	type server struct {
-		Map, Recall map[string]float64
-		Semantic    map[string]float64 `json:"semantic_map_at10"`
 	}
 	var want struct {
 		Names   []string   `json:"index_names"`
@@ -390,7 +408,11 @@ func TestGoldenCIRCO(t *testing.T) {
 		Right   [][]string `json:"gt_img_ids"`
 		Metrics map[string]struct {
 			Stable map[string]float64 `json:"stable_ties"`
-			Server server             `json:"server_stable_ties"`
+			Server serverNumbers      `json:"server_stable_ties"`
+			// Of the official order, which predictions have.
+			Map      map[string]float64 `json:"server_map"`
+			Recall   map[string]float64 `json:"server_recall"`
+			Semantic map[string]float64 `json:"server_semantic_map_at10"`
 		}
 		AP map[string]map[string][]float64 `json:"ap_per_query"`
 		// Ties are the queries whose official order is not the stable one.
@@ -426,27 +448,23 @@ func TestGoldenCIRCO(t *testing.T) {
 			name = strings.NewReplacer("circo_map_at", "mAP@", "circo_recall_at", "R@").Replace(name)
 			same(t, mode+" "+name, value(t, tr.Measures, name), v/100)
 		}
-		for k, v := range metrics.Server.Map {
-			same(t, mode+" server mAP@"+k, value(t, tr.Measures, "mAP@"+k), v)
-		}
-		for k, v := range metrics.Server.Recall {
-			same(t, mode+" server R@"+k, value(t, tr.Measures, "R@"+k), v)
-		}
-		for aspect, v := range metrics.Server.Semantic {
-			same(t, mode+" "+aspect, value(t, tr.Measures, "mAP@10 "+aspect), v)
-		}
-		val, err := ReadPredictions(filepath.Join(golden.Dir(t, "cir"), "submissions", "circo", "val_predictions_"+mode+".json"))
+		compareServer(t, mode+" server", tr.Measures, metrics.Server)
+		file := filepath.Join(golden.Dir(t, "cir"), "submissions", "circo", "val_predictions_"+mode+".json")
+		predictions, err := ReadPredictions(file)
 		if err != nil {
 			t.Fatal(err)
 		}
+		r, err := d.Judge(file, predictions, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		judged := r.Methods[0].Tasks[0]
 		for q, order := range official {
-			got := val[task.Queries[q].ID]
-			for i, row := range order {
-				if got[i] != task.Gallery[row].ID {
-					t.Fatalf("%s: prediction %d of query %d is %s, want %s", mode, i+1, q, got[i], task.Gallery[row].ID)
-				}
+			if !slices.Equal(judged.Rankings[q].Top, order) {
+				t.Errorf("%s: predictions of query %d are %v, want %v", mode, q, judged.Rankings[q].Top, order)
 			}
 		}
+		compareServer(t, mode+" predictions", judged.Measures, serverNumbers{metrics.Map, metrics.Recall, metrics.Semantic})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
 
 	"isearle/weights/atomicfile"
 )
@@ -99,28 +98,4 @@ func writeJSON(path string, v any) error {
 		return fmt.Errorf("eval: write submission: %w", err)
 	}
 	return nil
-}
-
-// ReadPredictions reads predictions of CIRCO's layout, ids as text or numbers, and refuses duplicates.
-func ReadPredictions(path string) (map[string][]string, error) {
-	var raw map[string][]json.RawMessage
-	if err := readJSON(path, &raw); err != nil {
-		return nil, err
-	}
-	out := make(map[string][]string, len(raw))
-	for query, list := range raw {
-		ids := make([]string, len(list))
-		for i, m := range list {
-			id, err := idText(m)
-			if err != nil {
-				return nil, &DataError{File: path, Entry: "query " + query + ", prediction " + strconv.Itoa(i+1), Err: err}
-			}
-			ids[i] = id
-		}
-		if err := CheckPredictions(query, ids); err != nil {
-			return nil, &DataError{File: path, Err: err}
-		}
-		out[query] = ids
-	}
-	return out, nil
 }

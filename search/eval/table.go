@@ -184,12 +184,14 @@ func (r *Result) Facts() [][2]string {
 	for _, t := range d.Tasks {
 		sizes = append(sizes, strings.TrimSpace(fmt.Sprintf("%s %d", t.Name, len(t.Gallery))))
 	}
-	facts := [][2]string{
-		{"data set", d.Title + ", split " + d.Split}, {"weights", r.Model.String()},
-		{"images", fmt.Sprintf("%d pixels, pad %s, order %s", r.Meta.Size, r.Meta.Pad, r.Meta.Order)},
-		{"prompt", d.Prompt}, {"gallery", d.Gallery + ": " + strings.Join(slices.Compact(sizes), ", ") + " images"},
-		{"queries", queries}, {"missing or broken images", strconv.Itoa(len(r.Problems))},
+	facts := [][2]string{{"data set", d.Title + ", split " + d.Split}, {"weights", r.Model.String()}}
+	if r.Meta.Size > 0 { // else others have ranked
+		facts = append(facts, [2]string{"images", fmt.Sprintf("%d pixels, pad %s, order %s", r.Meta.Size, r.Meta.Pad, r.Meta.Order)},
+			[2]string{"prompt", d.Prompt})
 	}
+	facts = append(facts, [][2]string{{"gallery", d.Gallery + ": " + strings.Join(slices.Compact(sizes), ", ") + " images"},
+		{"queries", queries}, {"missing or broken images", strconv.Itoa(len(r.Problems))},
+	}...)
 	if r.Resamples > 0 {
 		facts = append(facts, [2]string{"in parentheses", fmt.Sprintf("95 %% interval, bootstrap over queries, %d samples, seed %d", r.Resamples, r.Seed)})
 	}
