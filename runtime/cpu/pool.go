@@ -56,7 +56,7 @@ func newPool(threads int) *pool {
 
 // run calls fn for every task below n, and returns when all are done. Only one run may be in progress.
 func (p *pool) run(n int, fn func(*worker, int)) {
-	for n > maxTasks {
+	if n > maxTasks {
 		panic("cpu: too many tasks in one phase")
 	}
 	if n <= 1 || len(p.workers) == 1 {
