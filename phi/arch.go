@@ -25,6 +25,9 @@ var archNames = [...]string{MLP: "mlp", Residual: "residual"}
 
 func (a Arch) String() string { return archNames[a] }
 
+// MarshalText writes the name.
+func (a Arch) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // ArchNames are what ParseArch takes.
 func ArchNames() []string { return append([]string(nil), archNames[:]...) }
 

@@ -37,10 +37,21 @@ func TrainDefaults() TrainOptions {
 	return TrainOptions{Batch: 256, Epochs: 100, LR: 1e-4, WeightDecay: .01, Dropout: .5, Tau: .25, LambdaDistil: 1, LambdaGPT: .75, TopConcepts: 150}
 }
 
-func (o TrainOptions) check() error {
-	if o.Arch > Residual || o.LambdaDistil == 0 && o.LambdaGPT == 0 || o.Batch < 2 || o.Epochs < 1 || !(o.LR > 0) || !(o.WeightDecay >= 0) || !(o.Dropout >= 0 && o.Dropout < 1) || !(o.Tau > 0) ||
-		!(o.LambdaDistil >= 0) || !(o.LambdaGPT >= 0) || o.TopConcepts < 1 || o.Hidden < 0 {
-		return fmt.Errorf("phi: training options %+v", o)
+// Check finds options that no training can have.
+func (o TrainOptions) Check() error {
+	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
+	atLeast0 := func(x float64) bool { return x == 0 || positive(x) }
+	switch {
+	case o.Batch < 2:
+		return fmt.Errorf("phi: a batch of %d: the loss needs at least 2 examples", o.Batch)
+	case o.Epochs < 1 || o.TopConcepts < 1 || o.Hidden < 0 || o.Arch > Residual:
+		return fmt.Errorf("phi: %d epochs, %d concepts, hidden layers of %d, architecture %d", o.Epochs, o.TopConcepts, o.Hidden, uint8(o.Arch))
+	case !positive(o.LR) || !atLeast0(o.WeightDecay) || !positive(o.Tau):
+		return fmt.Errorf("phi: learning rate %g, weight decay %g, temperature %g", o.LR, o.WeightDecay, o.Tau)
+	case !(o.Dropout >= 0 && o.Dropout < 1):
+		return fmt.Errorf("phi: dropout of %g", o.Dropout)
+	case !atLeast0(o.LambdaDistil) || !atLeast0(o.LambdaGPT) || o.LambdaDistil == 0 && o.LambdaGPT == 0:
+		return fmt.Errorf("phi: lambdas %g and %g", o.LambdaDistil, o.LambdaGPT)
 	}
 	return nil
 }
@@ -123,7 +134,7 @@ type Trainer struct {
 // NewTrainer prepares training from the start. text must have been made for gradients; without a GPT term text, tok and phrases may
 // be nil.
 func NewTrainer(dev runtime.Device, text *clipnet.TextEncoder, tok *tokenizer.Tokenizer, rules tokenizer.Rules, phrases *oti.Phrases, examples []Example, o TrainOptions) (*Trainer, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if len(examples) < o.Batch {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,7 +15,7 @@ import (
 // session is what a command runs in.
 type session struct {
 	streams
-	program string        // how the command was called: "isearle embed"
+	program string        // how the command was called: "isearle embed", "isearle phi train"
 	out     *bufio.Writer // standard output
 	console *console.Console
 	common  common
@@ -23,6 +24,7 @@ type session struct {
 // fail tells an error in one line. The command's name stands in it once, also where the failing package has the same.
 func (s *session) fail(err error) {
 	_, name, _ := strings.Cut(s.program, " ")
+	name, _, _ = strings.Cut(name, " ")
 	s.console.Failf("%s: %s", s.program, strings.TrimPrefix(err.Error(), name+": "))
 }
 
@@ -42,10 +44,29 @@ type command interface {
 	run(ctx context.Context, s *session, args []string) error
 }
 
-// entry is a row of the table of commands. The help begins with a line that says what the command does.
+// entry is a row of the table of commands. The name has one word, or two: that of a group, and the command's within it. The help begins
+// with a line that says what the command does.
 type entry struct {
 	name, help string
 	new        func() command
+}
+
+// group is the first of a name's two words; empty for a name of one.
+func (e entry) group() string {
+	group, _, ok := strings.Cut(e.name, " ")
+	if !ok {
+		return ""
+	}
+	return group
+}
+
+// word is the last of the name's words.
+func (e entry) word() string { return e.name[strings.LastIndex(e.name, " ")+1:] }
+
+// first is the first of the name's words: what the user begins with.
+func (e entry) first() string {
+	first, _, _ := strings.Cut(e.name, " ")
+	return first
 }
 
 // commands is the table of commands, in the order of the help.
@@ -56,6 +77,8 @@ func commands() []entry {
 		{"compose", composeHelp, func() command { return new(composeCommand) }},
 		{"search", searchHelp, func() command { return new(searchCommand) }},
 		{"invert", invertHelp, func() command { return new(invertCommand) }},
+		{"phi train", phiTrainHelp, func() command { return new(phiTrainCommand) }},
+		{"phi info", phiInfoHelp, func() command { return new(phiInfoCommand) }},
 		{"eval", evalHelp, func() command { return new(evalCommand) }},
 		{"phrases", phrasesHelp, func() command { return new(phrasesCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},
@@ -67,13 +90,27 @@ func commands() []entry {
 	}
 }
 
-func find(name string) (entry, bool) {
+// find finds the command that args begin with, and returns what follows its name.
+func find(args []string) (e entry, rest []string, err error) {
+	var group []string
 	for _, e := range commands() {
-		if e.name == name {
-			return e, true
+		words := strings.Fields(e.name)
+		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			return e, args[len(words):], nil
+		}
+		if args[0] == e.group() {
+			group = append(group, e.word())
 		}
 	}
-	return entry{}, false
+	switch {
+	case group == nil:
+		err = usagef("no command %q; isearle --help lists them", args[0])
+	case len(args) == 1:
+		err = usagef("%s is followed by one of %s", args[0], strings.Join(group, ", "))
+	default:
+		err = usagef("no command %q: %s is followed by one of %s", args[0]+" "+args[1], args[0], strings.Join(group, ", "))
+	}
+	return entry{}, nil, err
 }
 
 // flagSet is the command's flags together with the common ones.

@@ -63,26 +63,54 @@ func (e entry) options() []option {
 
 // programs are the names that the program answers to.
 func programs(list []entry) string {
-	names := "isearle"
-	for _, e := range list {
-		names += " isearle-" + e.name
-	}
-	return names
+	return "isearle isearle-" + strings.Join(firsts(list), " isearle-")
 }
 
-func names(list []entry) string {
-	var s []string
+// firsts are the words that a command can begin with.
+func firsts(list []entry) (words []string) {
 	for _, e := range list {
-		s = append(s, e.name)
+		if !slices.Contains(words, e.first()) {
+			words = append(words, e.first())
+		}
+	}
+	return words
+}
+
+// group is the commands of which the first word is one.
+type group struct {
+	name string
+	list []entry
+}
+
+// words are the groups' commands' last ones.
+func (g group) words() string {
+	var s []string
+	for _, e := range g.list {
+		s = append(s, e.word())
 	}
 	return strings.Join(s, " ")
+}
+
+func groups(list []entry) (out []group) {
+	for _, name := range firsts(list) {
+		g := group{name: name}
+		for _, e := range list {
+			if e.group() == name {
+				g.list = append(g.list, e)
+			}
+		}
+		if g.list != nil {
+			out = append(out, g)
+		}
+	}
+	return out
 }
 
 func completeBash(w io.Writer, list []entry) {
 	fmt.Fprintf(w, `# bash completion for isearle
 
 _isearle() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[0]##*/} flags=
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[0]##*/} flags= second=1
 	COMPREPLY=()
 	# --flag=value comes as three words
 	if [[ $cur == = ]]; then
@@ -97,10 +125,24 @@ _isearle() {
 		return
 	else
 		cmd=${COMP_WORDS[1]}
+		second=2
 	fi
 	case $cmd in
+`, strings.Join(firsts(list), " "))
+	for _, g := range groups(list) {
+		fmt.Fprintf(w, `	%s)
+		if ((COMP_CWORD == second)); then
+			COMPREPLY=($(compgen -W "%s --help" -- "$cur"))
+			return
+		fi
+		cmd+=" ${COMP_WORDS[second]}"
+		;;
+`, g.name, g.words())
+	}
+	io.WriteString(w, `	esac
+	case $cmd in
 	completion) flags="bash zsh fish --help" ;;
-`, names(list))
+`)
 	for _, e := range list {
 		if e.name != "completion" {
 			bashCase(w, e)
@@ -118,7 +160,7 @@ complete -o default -F _isearle %s
 
 func bashCase(w io.Writer, e entry) {
 	var flags []string
-	fmt.Fprintf(w, "\t%s)\n\t\tcase $prev in\n", e.name)
+	fmt.Fprintf(w, "\t%s)\n\t\tcase $prev in\n", shellPattern(e.name))
 	for _, o := range e.options() {
 		spelled := []string{"--" + o.long}
 		if o.short != "" {
@@ -135,10 +177,23 @@ func bashCase(w io.Writer, e entry) {
 	fmt.Fprintf(w, "\t\tesac\n\t\tflags=%q\n\t\t;;\n", strings.Join(flags, " "))
 }
 
+// shellPattern is a name as case takes it.
+func shellPattern(name string) string {
+	if strings.Contains(name, " ") {
+		return quote(name)
+	}
+	return name
+}
+
 func completeZsh(w io.Writer, list []entry) {
 	fmt.Fprintf(w, "#compdef %s\n\n_isearle() {\n\tlocal cmd\n\tlocal -a list=(\n", programs(list))
 	for _, e := range list {
-		fmt.Fprintf(w, "\t\t%s\n", quote(e.name+":"+e.summary()))
+		if e.group() == "" {
+			fmt.Fprintf(w, "\t\t%s\n", quote(e.name+":"+e.summary()))
+		}
+	}
+	for _, g := range groups(list) {
+		fmt.Fprintf(w, "\t\t%s\n", quote(g.name+":"+g.words()))
 	}
 	io.WriteString(w, `	)
 	if [[ $service == isearle-* ]]; then
@@ -153,8 +208,24 @@ func completeZsh(w io.Writer, list []entry) {
 	fi
 	case $cmd in
 `)
+	for _, g := range groups(list) {
+		fmt.Fprintf(w, "\t%s)\n\t\tif ((CURRENT == 2)); then\n\t\t\tlist=(\n", g.name)
+		for _, e := range g.list {
+			fmt.Fprintf(w, "\t\t\t\t%s\n", quote(e.word()+":"+e.summary()))
+		}
+		io.WriteString(w, `			)
+			_describe command list
+			return
+		fi
+		cmd+=" $words[2]"
+		shift words
+		((CURRENT--))
+		;;
+`)
+	}
+	io.WriteString(w, "\tesac\n\tcase $cmd in\n")
 	for _, e := range list {
-		fmt.Fprintf(w, "\t%s)\n\t\t_arguments -s -S", e.name)
+		fmt.Fprintf(w, "\t%s)\n\t\t_arguments -s -S", shellPattern(e.name))
 		for _, o := range e.options() {
 			fmt.Fprintf(w, " \\\n\t\t\t%s", o.zsh())
 		}
@@ -186,21 +257,46 @@ func (o option) zsh() string {
 
 func completeFish(w io.Writer, list []entry) {
 	io.WriteString(w, "# fish completion for isearle\n\n")
+	all := groups(list)
 	for _, e := range list {
-		fmt.Fprintf(w, "complete -c isearle -n __fish_use_subcommand -f -a %s -d %s\n", e.name, quote(e.summary()))
+		if e.group() == "" {
+			fmt.Fprintf(w, "complete -c isearle -n __fish_use_subcommand -f -a %s -d %s\n", e.name, quote(e.summary()))
+		}
+	}
+	for _, g := range all {
+		fmt.Fprintf(w, "complete -c isearle -n __fish_use_subcommand -f -a %s -d %s\n", g.name, quote(g.words()))
+		for _, e := range g.list {
+			rest := fmt.Sprintf("not __fish_seen_subcommand_from %s' -f -a %s -d %s\n", g.words(), e.word(), quote(e.summary()))
+			fmt.Fprintf(w, "complete -c isearle -n '__fish_seen_subcommand_from %s; and %scomplete -c isearle-%s -n '%s", g.name, rest, g.name, rest)
+		}
 	}
 	for _, e := range list {
 		io.WriteString(w, "\n")
-		for _, program := range []string{
-			"complete -c isearle -n '__fish_seen_subcommand_from " + e.name + "'",
-			"complete -c isearle-" + e.name,
-		} {
+		for _, program := range fishPrograms(e, all) {
 			for _, o := range e.options() {
 				fmt.Fprintln(w, program+o.fish())
 			}
 		}
 	}
 	io.WriteString(w, "\ncomplete -c isearle -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'\n")
+}
+
+// fishPrograms are the two ways to call a command, each with the condition under which it is the one.
+func fishPrograms(e entry, all []group) []string {
+	const seen = "__fish_seen_subcommand_from "
+	if e.group() != "" {
+		return []string{
+			"complete -c isearle -n '" + seen + e.group() + "; and " + seen + e.word() + "'",
+			"complete -c isearle-" + e.group() + " -n '" + seen + e.word() + "'",
+		}
+	}
+	condition := seen + e.name
+	for _, g := range all { // isearle phi info is not isearle info
+		if slices.ContainsFunc(g.list, func(o entry) bool { return o.word() == e.name }) {
+			condition += "; and not " + seen + g.name
+		}
+	}
+	return []string{"complete -c isearle -n '" + condition + "'", "complete -c isearle-" + e.name}
 }
 
 // fish is the flag as fish's complete has it.

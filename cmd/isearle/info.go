@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -137,7 +135,7 @@ func describe(path string, opts weights.Options) (fmt.Stringer, error) {
 		return m.Describe(), nil
 	}
 	if n, err := phi.Open(path); err == nil {
-		return phiInfo{path, n.In(), n.Out(), len(n.Layers), n.Meta}, nil
+		return newPhiInfo(path, n), nil
 	}
 	g, err := search.OpenGallery(path)
 	switch {
@@ -150,23 +148,6 @@ func describe(path string, opts weights.Options) (fmt.Stringer, error) {
 		return nil, fmt.Errorf("%w: give --heads", reason)
 	}
 	return nil, reason
-}
-
-// phiInfo is what can be said about a phi.
-type phiInfo struct {
-	Path   string            `json:"path"`
-	In     int               `json:"in"`
-	Out    int               `json:"out"`
-	Layers int               `json:"layers"`
-	Meta   map[string]string `json:"metadata,omitempty"`
-}
-
-func (p phiInfo) String() string {
-	b := fmt.Sprintf("%-14s %s\n%-14s %d layers, from features of %d to pseudo-words of %d\n", "phi", p.Path, "network", p.Layers, p.In, p.Out)
-	for _, k := range slices.Sorted(maps.Keys(p.Meta)) {
-		b += fmt.Sprintf("%-14s %s\n", k, p.Meta[k])
-	}
-	return b
 }
 
 // galleryInfo is what can be said about a gallery.

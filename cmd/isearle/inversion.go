@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/spf13/pflag"
 
+	"isearle/cmd/isearle/internal/plot"
 	"isearle/oti"
 	"isearle/search"
 	"isearle/weights/demo"
@@ -28,8 +26,7 @@ func (f *otiFlags) flags(fs *pflag.FlagSet) {
 	f.o = oti.Defaults()
 	fs.IntVar(&f.o.Steps, "steps", f.o.Steps, "OTI: gradient `STEPS`")
 	fs.Float64Var(&f.o.LR, "lr", f.o.LR, "OTI: learning `RATE` of AdamW")
-	fs.Float64Var(&f.o.Gamma, "gamma", f.o.Gamma, "OTI: `DEVIATION` of the noise on the text feature; 0 for none")
-	choose(fs, &f.space, "noise-space", "OTI: noise on the raw text feature, or on the one of unit length", "raw", "unit")
+	f.noiseFlags(fs)
 	fs.Float64Var(&f.o.LambdaContent, "lambda-content", f.o.LambdaContent, "OTI: `WEIGHT` of the loss against the image")
 	fs.Float64Var(&f.o.LambdaGPT, "lambda-gpt", f.o.LambdaGPT, "OTI: `WEIGHT` of the regularisation by phrases; 0 needs none")
 	fs.IntVar(&f.o.TopK, "concepts-per-image", f.o.TopK, "OTI: regularise by the phrases of the `N` nearest concepts")
@@ -39,7 +36,12 @@ func (f *otiFlags) flags(fs *pflag.FlagSet) {
 	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
 	fs.StringVar(&f.concepts, "concepts", "", "OTI: `FILE` of concepts, one a line or Open Images' class names; without it those inside the program")
 	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle")
-	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv)")
+	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv), and plot them beside it (.png)")
+}
+
+func (f *otiFlags) noiseFlags(fs *pflag.FlagSet) {
+	fs.Float64Var(&f.o.Gamma, "gamma", f.o.Gamma, "OTI: `DEVIATION` of the noise on the text feature; 0 for none")
+	choose(fs, &f.space, "noise-space", "OTI: noise on the text feature at unit length, or on the raw one", "unit", "raw")
 }
 
 // run inverts images by OTI: to a file, which a killed run resumes, or as lines of JSON.
@@ -143,24 +145,24 @@ func (t *stepTrace) add(s oti.Step) {
 	t.images[s.Step]++
 }
 
-// write writes one line a step: both losses, and the cosine of the prompt's feature with the image's.
+// write writes one line a step, both losses and the cosine of the prompt's feature with the image's, and draws them beside it.
 func (t *stepTrace) write(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	b := bufio.NewWriter(f)
-	w := csv.NewWriter(b)
-	w.Write([]string{"step", "content_loss", "gpt_loss", "cosine"})
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', 7, 64) }
+	picture := picturePath(path)
+	var step, content, gpt, cosine []float64
 	for i, n := range t.images {
 		if n > 0 {
-			content, gpt := t.content[i]/float64(n), t.gpt[i]/float64(n)
-			w.Write([]string{strconv.Itoa(i + 1), number(content), number(gpt), number(1 - content)})
+			c := t.content[i] / float64(n)
+			step, content, gpt, cosine = append(step, float64(i+1)), append(content, c), append(gpt, t.gpt[i]/float64(n)), append(cosine, 1-c)
 		}
 	}
-	w.Flush()
-	return errors.Join(w.Error(), b.Flush(), f.Close())
+	err := writeColumns(path, []string{"step", "content_loss", "gpt_loss", "cosine"}, [][]float64{step, content, gpt, cosine})
+	if err != nil || len(step) == 0 {
+		return err
+	}
+	return plot.Figure{Title: "Optimisation-based textual inversion, mean of the images", XLabel: "step", Panels: []plot.Panel{
+		{Label: "loss", Curves: []plot.Curve{{Name: "content", X: step, Y: content}, {Name: "phrases", X: step, Y: gpt}}},
+		{Label: "cosine", Curves: []plot.Curve{{Name: "prompt with image", X: step, Y: cosine}}},
+	}}.Write(picture)
 }
 
 // features embeds all images before an optimisation starts: its official batches are those of the whole list.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -64,49 +65,65 @@ func dispatch(ctx context.Context, args []string, s *session) error {
 		return usagef("no command")
 	}
 	base := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
-	name, rest := "", args[1:]
+	args = slices.Clone(args[1:])
 	if _, sub, _ := strings.Cut(base, "isearle-"); known(sub) { // not so isearle-linux-amd64
-		name = sub
-	} else if len(rest) > 0 {
-		name, rest = rest[0], rest[1:]
+		args = slices.Insert(args, 0, sub)
 	}
-	switch name {
-	case "":
+	if len(args) == 0 || args[0] == "" {
 		return usagef("no command; isearle --help lists them")
+	}
+	switch args[0] {
 	case "-h", "--help", "help":
-		return help(s, rest)
+		return help(s, args[1:])
 	case "--version":
-		name = "version"
+		args[0] = "version"
 	}
-	e, ok := find(name)
-	if !ok {
-		return usagef("no command %q; isearle --help lists them", name)
+	if isGroup(args[0]) && len(args) > 1 && slices.Contains([]string{"-h", "--help"}, args[1]) {
+		return help(s, args[:1])
 	}
-	s.program += " " + name
+	e, rest, err := find(args)
+	if err != nil {
+		return err
+	}
+	s.program += " " + e.name
 	return e.run(ctx, s, rest)
 }
 
+// known says whether a name is the first word of a command's.
 func known(name string) bool {
-	_, ok := find(name)
-	return ok
+	return slices.ContainsFunc(commands(), func(e entry) bool { return e.first() == name })
+}
+
+func isGroup(name string) bool {
+	return name != "" && slices.ContainsFunc(commands(), func(e entry) bool { return e.group() == name })
 }
 
 // help writes the list of commands, or the help of one.
 func help(s *session, args []string) error {
-	if len(args) > 0 {
-		e, ok := find(args[0])
-		if !ok {
-			return usagef("no command %q; isearle --help lists them", args[0])
-		}
-		e.writeHelp(s.out)
+	switch {
+	case len(args) == 0:
+		s.out.WriteString(mainHelp)
+		writeSummaries(s.out, commands())
+		s.out.WriteString("\nisearle COMMAND --help tells more.\n")
+		return nil
+	case len(args) == 1 && isGroup(args[0]):
+		fmt.Fprintf(s.out, "Usage:\n  isearle %s COMMAND [flags] [arguments]\n\nCommands:\n", args[0])
+		writeSummaries(s.out, slices.DeleteFunc(commands(), func(e entry) bool { return e.group() != args[0] }))
 		return nil
 	}
-	s.out.WriteString(mainHelp)
-	for _, e := range commands() {
-		fmt.Fprintf(s.out, "  %-12s%s\n", e.name, e.summary())
+	e, _, err := find(args)
+	if err != nil {
+		return err
 	}
-	s.out.WriteString("\nisearle COMMAND --help tells more.\n")
+	e.writeHelp(s.out)
 	return nil
+}
+
+// writeSummaries writes a line for each command.
+func writeSummaries(w io.Writer, list []entry) {
+	for _, e := range list {
+		fmt.Fprintf(w, "  %-12s%s\n", e.name, e.summary())
+	}
 }
 
 // run parses the command's flags and runs it.

@@ -55,12 +55,19 @@ func fails(t *testing.T, r result, code int, words ...string) {
 func TestHelp(t *testing.T) {
 	texts := map[string]string{"isearle": must(t, "", "isearle", "--help")}
 	for _, e := range commands() {
-		texts[e.name] = must(t, "", "isearle-"+e.name, "--help")
-		if got := must(t, "", "isearle", "help", e.name); got != texts[e.name] {
+		words, file := strings.Fields(e.name), strings.ReplaceAll(e.name, " ", "-")
+		texts[file] = must(t, "", append(strings.Fields("isearle-"+e.name), "--help")...)
+		if got := must(t, "", append([]string{"isearle", "help"}, words...)...); got != texts[file] {
 			t.Errorf("help %s differs from %s --help", e.name, e.name)
 		}
-		if !strings.Contains(texts[e.name], "\nExamples:\n") {
+		if !strings.Contains(texts[file], "\nExamples:\n") {
 			t.Errorf("%s --help has no examples", e.name)
+		}
+	}
+	texts["phi"] = must(t, "", "isearle", "phi", "--help")
+	for _, args := range [][]string{{"isearle", "help", "phi"}, {"isearle-phi", "--help"}} {
+		if got := must(t, "", args...); got != texts["phi"] {
+			t.Errorf("%q differs from isearle phi --help", args)
 		}
 	}
 	for name, got := range texts {
@@ -109,6 +116,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"isearle", "frobnicate"}, exitUsage, `"frobnicate"`},
 		{[]string{"isearle-linux-amd64", "frobnicate"}, exitUsage, `"frobnicate"`},
 		{[]string{"isearle", "help", "frobnicate"}, exitUsage, `"frobnicate"`},
+		{[]string{"isearle", "phi"}, exitUsage, "train, info"},
+		{[]string{"isearle-phi"}, exitUsage, "train, info"},
+		{[]string{"isearle", "phi", "frobnicate"}, exitUsage, `"phi frobnicate"`},
+		{[]string{"isearle", "help", "phi", "frobnicate"}, exitUsage, `"phi frobnicate"`},
 		{[]string{"isearle", "tokenize", "--frobnicate"}, exitUsage, "--frobnicate"},
 		{[]string{"isearle", "tokenize", "--rules", "clip"}, exitUsage, "clip"},
 		{[]string{"isearle", "tokenize", "--context", "1"}, exitUsage, "--context 1"},

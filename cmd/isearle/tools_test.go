@@ -187,6 +187,11 @@ func TestBashCompletion(t *testing.T) {
 		{"isearle embed --rules = h", "hf"},
 		{"isearle-search --exclude-", "--exclude-reference"},
 		{"isearle completion z", "zsh"},
+		{"isearle phi t", "train"},
+		{"isearle-phi i", "info"},
+		{"isearle phi train --arch r", "residual"},
+		{"isearle-phi train --tau", "--tau"},
+		{"isearle phi info --arc", ""},
 		{"isearle embed photo", ""}, // left to the shell
 		{"isearle embed -o x", ""},
 	} {

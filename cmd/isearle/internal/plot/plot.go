@@ -51,7 +51,7 @@ const (
 	left      = 88
 	right     = 24
 	head      = 40 // above the first panel
-	gap       = 44 // under each
+	gap       = 60 // under each
 	fontSize  = 13
 	lineWidth = 2
 	tickGap   = 6
@@ -167,7 +167,7 @@ func (a axis) ticks(n int) (values []float64, decimals int) {
 		}
 	}
 	for k := math.Ceil(a.lo / step); k*step <= a.hi; k++ {
-		values = append(values, k*step)
+		values = append(values, k*step+0) // not -0
 	}
 	return values, max(0, int(-math.Floor(math.Log10(step)+1e-9)))
 }

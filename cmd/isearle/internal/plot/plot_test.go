@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -85,10 +86,11 @@ func TestTicks(t *testing.T) {
 		{axis{0, 100}, 10, 0, 11, 0},
 		{axis{0.31, 0.68}, 6, 0.4, 3, 1},
 		{axis{-3, 3}, 6, -3, 7, 0},
+		{axis{-.5, 1.2}, 3, 0, 2, 0},
 		{axis{5.101, 5.109}, 6, 5.102, 4, 3},
 	} {
 		v, d := c.a.ticks(c.n)
-		if len(v) != c.count || math.Abs(v[0]-c.first) > 1e-9 || d != c.decimals {
+		if len(v) != c.count || math.Abs(v[0]-c.first) > 1e-9 || slices.ContainsFunc(v, func(x float64) bool { return x == 0 && math.Signbit(x) }) || d != c.decimals {
 			t.Errorf("%v: %v with %d decimals", c.a, v, d)
 		}
 	}

@@ -1,0 +1,25 @@
+package search
+
+import (
+	"isearle/clipnet"
+	"isearle/clipnet/tokenizer"
+	"isearle/oti"
+	"isearle/phi"
+)
+
+// TrainPhi prepares the training of a textual inversion network for the model from examples of its features and pseudo-words.
+// phrases may be nil if the options' LambdaGPT is 0.
+func (e *Engine) TrainPhi(phrases *oti.Phrases, examples []phi.Example, o phi.TrainOptions) (*phi.Trainer, error) {
+	var text *clipnet.TextEncoder
+	var tok *tokenizer.Tokenizer
+	if o.LambdaGPT > 0 {
+		var err error
+		if text, err = e.gradient(); err != nil {
+			return nil, err
+		}
+		if tok, err = e.words(); err != nil {
+			return nil, err
+		}
+	}
+	return phi.NewTrainer(e.dev, text, tok, e.opts.Rules, phrases, examples, o)
+}
