@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isearle/clipnet/tokenizer"
+	"isearle/oti"
 	"isearle/search"
 	"isearle/search/eval"
 	"isearle/search/eval/coco"
@@ -35,12 +36,15 @@ object; --report writes a page with pictures, plots, CSV, JSON and every ranking
 Features are kept in the cache by the images' content, so a second run computes only what changed. Missing and broken
 images are named and counted, the queries that need them are left out, and the exit code is 1; --strict refuses.
 
+Pseudo-words of any other method, OTI's above all, are made by isearle invert and compared with --words.
 With --predictions a file for CIRCO's server, of any program, is judged on the validation split as the server does.
 
 Examples:
   isearle demo --export world && isearle eval circo --data world/circo --report report
   isearle eval cirr --data CIRR -m ViT-L-14.pt --phi phi.pt --split test1 --method phi --submission cirr.json
   isearle eval fashioniq --data FashionIQ -m ViT-B-32 --phi phi.pt --method phi,text
+  isearle eval circo --data D --references | isearle invert --method oti -o words.safetensors -
+  isearle eval circo --data D --words words.safetensors
   isearle eval circo --data CIRCO --predictions val_predictions.json
   isearle eval objects --data coco --seed 3 --write-list boxes.csv
 `
@@ -61,6 +65,8 @@ type evalCommand struct {
 	report      string
 	submissions []string
 	predictions string
+	words       string
+	references  bool
 	strict      bool
 	cache       string
 	seed        uint64
@@ -73,6 +79,8 @@ func (c *evalCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.data, "data", "", "`DIR` of the data set")
 	fs.StringVar(&c.split, "split", "", "`NAME` of the split, validation if not given")
 	fs.StringVar(&c.methods, "method", "", "`LIST` of methods with commas between: phi, sum, text, image; all if not given")
+	fs.StringVar(&c.words, "words", "", "one more method: pseudo-words of the references from a `FILE` that invert wrote")
+	fs.BoolVar(&c.references, "references", false, "list the queries' reference images for invert, and nothing else")
 	fs.StringVar(&c.report, "report", "", "write the report to `DIR`")
 	fs.StringArrayVar(&c.submissions, "submission", nil, "write the test server's `FILE` of the first method, for CIRR subset_FILE too; once more for the next method")
 	fs.StringVar(&c.predictions, "predictions", "", "judge a `FILE` of predictions for CIRCO's server instead of ranking")
@@ -94,6 +102,12 @@ func (c *evalCommand) run(ctx context.Context, s *session, args []string) error 
 	if err != nil {
 		return err
 	}
+	if c.references {
+		for _, path := range d.References() {
+			fmt.Fprintln(s.out, path)
+		}
+		return nil
+	}
 	if c.predictions != "" {
 		predictions, err := eval.ReadPredictions(c.predictions)
 		if err != nil {
@@ -110,6 +124,13 @@ func (c *evalCommand) run(ctx context.Context, s *session, args []string) error 
 		return err
 	}
 	defer eng.Close()
+	if c.words != "" {
+		m, err := c.given(eng)
+		if err != nil {
+			return err
+		}
+		methods = append([]eval.Method{m}, methods...)
+	}
 	cache := c.cache
 	if cache == "" {
 		dir, err := os.UserCacheDir()
@@ -176,6 +197,22 @@ func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) 
 	}
 	d, err := evalProtocols[slices.Index(names, args[0])].load(c.data, o)
 	return d, methods, err
+}
+
+// given is the method of pseudo-words that were made before, by the name of what made them.
+func (c *evalCommand) given(eng *engine) (eval.Method, error) {
+	w, err := oti.ReadWords(c.words)
+	if err != nil {
+		return eval.Method{}, err
+	}
+	if hash := w.Meta["model_hash"]; hash != "" && hash != eng.Model().Hash {
+		return eval.Method{}, fmt.Errorf("%s: pseudo-words of model %.16s, not of %v", c.words, hash, eng.Model())
+	}
+	name := filepath.Base(c.words)
+	if method := w.Meta["method"]; method != "" {
+		name = method + ":" + name
+	}
+	return eval.ByWords(name, "pseudo-words of "+c.words, w.IDs, w.Width, w.Tokens)
 }
 
 // chooseBoxes writes the list of boxes that the seed gives.

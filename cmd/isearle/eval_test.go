@@ -57,6 +57,15 @@ func TestEval(t *testing.T) {
 	if r.code != exitDone {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
+	references := must(t, "", "isearle", "eval", "circo", "--data", filepath.Join(dir, "circo"), "--references")
+	words := filepath.Join(t.TempDir(), "words.safetensors")
+	if r := call(t, references, "isearle", "invert", "-o", words, "-"); r.code != exitDone {
+		t.Fatalf("invert: exit code %d, %s", r.code, r.stderr)
+	}
+	both := must(t, "", "isearle", "eval", "circo", "--data", filepath.Join(dir, "circo"), "--words", words, "--method", "phi", "--cache", cache, "--resamples", "20")
+	if !strings.Contains(both, "words.safetensors - phi | +0.00 (p 1) |") {
+		t.Errorf("phi's pseudo-words from a file give:\n%s", both)
+	}
 	judged := must(t, "", "isearle", "eval", "circo", "--data", filepath.Join(dir, "circo"), "--predictions", submission, "--resamples", "0")
 	if !strings.Contains(judged, "| predictions |") {
 		t.Errorf("predictions are judged as:\n%s", judged)
