@@ -38,6 +38,9 @@ DEVICE void warp_barrier() { __syncwarp(); }
 // shuffle_xor returns v of the lane whose number differs by the mask. All lanes of the warp must call it.
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 
+// atomic_increment adds one to *p, which kernels reach no other way, and returns what it was.
+DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
+
 DEVICE float f16_to_f32(uint16_t h) {
 	float f;
 	asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
@@ -81,6 +84,7 @@ DEVICE int block_z() { return emu::block(2); }
 DEVICE void barrier() { emu::barrier(); }
 DEVICE void warp_barrier() { emu::warp_barrier(); }
 DEVICE float shuffle_xor(float v, int mask) { return emu::shuffle_xor(v, mask); }
+DEVICE int atomic_increment(int *p) { return emu::atomic_increment(p); }
 DEVICE float f16_to_f32(uint16_t h) { return emu::f16_to_f32(h); }
 DEVICE uint16_t f32_to_f16(float f) { return emu::f32_to_f16(f); }
 DEVICE uint16_t f32_to_bf16(float f) { return emu::f32_to_bf16(f); }

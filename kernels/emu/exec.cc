@@ -116,8 +116,8 @@ void Worker::run_block(unsigned number) {
 	start = ++clock;
 	block = {l.block, 0, start};
 	warps.assign((l.block + 31) / 32, Warp{0, 0, start, {}});
-	if (shared && shared->size == l.shared) shared->poison();
-	else shared = std::make_unique<Region>(l.shared, true);
+	if (!shared || shared->size != l.shared) shared = std::make_unique<Region>(l.shared, true);
+	stale = true;
 	for (unsigned i = 0; i < l.block; i++) {
 		warps[i / 32].alive++;
 		fibers[i] = {prepare(stacks.bottom(i), enter), Ready};

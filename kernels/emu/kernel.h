@@ -22,6 +22,7 @@ int block(int axis);
 void barrier();
 void warp_barrier();
 float shuffle_xor(float v, int mask);
+int atomic_increment(int *p);
 void *shared_memory();
 
 float f16_to_f32(uint16_t h);

@@ -81,7 +81,11 @@ extern "C" __attribute__((visibility("hidden"))) char __ehdr_start, _end;
 
 void Worker::access(uintptr_t p, size_t n, bool store) {
 	if (p - uintptr_t(stacks.bottom(int(thread))) < Stacks::size) return;
-	if (shared->holds(p, n)) return touch(*shared, p - uintptr_t(shared->base), n, store);
+	if (shared->holds(p, n)) {
+		if (stale) shared->poison();
+		stale = false;
+		return touch(*shared, p - uintptr_t(shared->base), n, store);
+	}
 	if (!last || !last->holds(p, n)) last = run->memory.find(p);
 	if (last && last->holds(p, n)) return touch(*last, p - uintptr_t(last->base), n, store);
 	last = nullptr;
@@ -89,6 +93,20 @@ void Worker::access(uintptr_t p, size_t n, bool store) {
 	if (!store && p - uintptr_t(args.data()) < args.size()) return;
 	if (!store && p - uintptr_t(&__ehdr_start) < size_t(&_end - &__ehdr_start)) return;
 	outside(p, n, store);
+}
+
+void Worker::reach(uintptr_t p, size_t n) {
+	Region *r = run->memory.find(p);
+	if (!r || !r->holds(p, n)) return outside(p, n, true);
+	size_t offset = p - uintptr_t(r->base);
+	if (offset % n) return fail(true, "atomic operation on %zu bytes at byte %zu of an allocation", n, offset);
+	if (r->shadow[offset / granule].written.load(std::memory_order_relaxed) != 15)
+		return fail(false, "atomic operation on byte %zu of global memory, which was never written", offset);
+}
+
+int atomic_increment(int *p) {
+	current->reach(uintptr_t(p), sizeof *p);
+	return __atomic_fetch_add(p, 1, __ATOMIC_RELAXED);
 }
 
 static void check(void *p, size_t n, bool store) {

@@ -51,6 +51,8 @@ struct Worker {
 	void fail(bool memory_fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
 	// access checks a kernel's load or store.
 	void access(uintptr_t p, size_t n, bool store);
+	// reach checks that an atomic operation is on memory that holds a value.
+	void reach(uintptr_t p, size_t n);
 
 	int id;
 	Run *run = nullptr;
@@ -60,6 +62,7 @@ struct Worker {
 	Block block{};
 	std::vector<Warp> warps;
 	std::unique_ptr<Region> shared;
+	bool stale = false; // shared memory holds an earlier block's; poisoned at the first touch, since many blocks touch none
 	Stacks stacks;
 	std::vector<Fiber> fibers;
 	Context scheduler = nullptr;

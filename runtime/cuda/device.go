@@ -185,11 +185,6 @@ func (d *Device) lost() bool {
 	return d.err != nil
 }
 
-// NewSearch implements runtime.Device.
-func (d *Device) NewSearch(int) (runtime.Search, error) {
-	return nil, fmt.Errorf("%s: search: %w", d.Name(), runtime.ErrUnsupported)
-}
-
 // Close implements runtime.Device. It destroys the context, and with it all that lives there.
 func (d *Device) Close() error {
 	d.mu.Lock()

@@ -1,0 +1,103 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"isearle/runtime"
+	"isearle/weights/half"
+)
+
+// gallery is random rows of a type, with a NaN, equal rows, and a mask that skips some.
+func gallery(dt runtime.DType, rows, dim int) runtime.Chunk {
+	rng := rand.New(rand.NewPCG(uint64(rows), uint64(dim)))
+	c := runtime.Chunk{DType: dt, Rows: rows, Data: make([]byte, rows*dim*dt.Size()), Skip: make([]uint64, (rows+63)/64)}
+	for i := range rows * dim {
+		x := float32(rng.NormFloat64())
+		switch {
+		case i == 5*dim:
+			x = float32(math.NaN())
+		case i/dim%7 == 6: // as the row before
+			copy(c.Data[i*dt.Size():(i+1)*dt.Size()], c.Data[(i-dim)*dt.Size():])
+			continue
+		}
+		switch dt {
+		case runtime.F32:
+			binary.LittleEndian.PutUint32(c.Data[4*i:], math.Float32bits(x))
+		case runtime.F16:
+			binary.LittleEndian.PutUint16(c.Data[2*i:], half.F32ToF16(x))
+		default:
+			binary.LittleEndian.PutUint16(c.Data[2*i:], half.F32ToBF16(x))
+		}
+	}
+	for r := 0; r < rows; r += 11 {
+		c.Skip[r/64] |= 1 << (r % 64)
+	}
+	return c
+}
+
+// part is rows [lo, hi) of a chunk, lo a multiple of 64.
+func part(c runtime.Chunk, lo, hi, dim int) runtime.Chunk {
+	size := dim * c.DType.Size()
+	return runtime.Chunk{DType: c.DType, Rows: hi - lo, Data: c.Data[lo*size : hi*size], Skip: c.Skip[lo/64:]}
+}
+
+func find(t *testing.T, d runtime.Device, queries []float32, dim, k, step int, c runtime.Chunk) ([]runtime.Hit, []int) {
+	t.Helper()
+	s, err := d.NewSearch(dim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	nq := len(queries) / dim
+	if err := s.Begin(queries, nq, k); err != nil {
+		t.Fatal(err)
+	}
+	for lo := 0; lo < c.Rows; lo += step {
+		if err := s.Feed(lo, part(c, lo, min(lo+step, c.Rows), dim)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hits, counts := make([]runtime.Hit, nq*k), make([]int, nq)
+	if err := s.Finish(hits, counts); err != nil {
+		t.Fatal(err)
+	}
+	return hits, counts
+}
+
+// A score is the same chain of fused multiply-adds on both devices: rows and bits must be equal, however the gallery is fed.
+func TestSearch(t *testing.T) {
+	devs := both(t)
+	for _, dt := range []runtime.DType{runtime.F32, runtime.F16, runtime.BF16} {
+		for _, s := range []struct{ rows, dim, nq, k, step int }{
+			{0, 3, 2, 4, 64}, {1, 1, 1, 1, 64}, {300, 3, 9, 10, 128}, {300, 77, 3, 307, 300}, {500, 33, 17, 1, 64}, {4200, 5, 2, 20, 4200},
+		} {
+			t.Run(fmt.Sprintf("%s %+v", dt, s), func(t *testing.T) {
+				c := gallery(dt, s.rows, s.dim)
+				rng := rand.New(rand.NewPCG(3, 4))
+				queries := make([]float32, s.nq*s.dim)
+				for i := range queries {
+					queries[i] = float32(rng.NormFloat64())
+				}
+				want, wantCounts := find(t, devs[0], queries, s.dim, s.k, s.rows+1, c)
+				got, counts := find(t, devs[1], queries, s.dim, s.k, s.step, c)
+				for q := range s.nq {
+					if counts[q] != wantCounts[q] {
+						t.Fatalf("query %d has %d hits, %d on the CPU", q, counts[q], wantCounts[q])
+					}
+					for i := range counts[q] {
+						g, w := got[q*s.k+i], want[q*s.k+i]
+						if g.Row != w.Row || math.Float32bits(g.Score) != math.Float32bits(w.Score) {
+							t.Fatalf("query %d, hit %d is %v, on the CPU %v", q, i, g, w)
+						}
+					}
+				}
+			})
+		}
+	}
+}
