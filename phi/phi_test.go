@@ -145,3 +145,50 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a file holds, it is refused with an error or is a network that fits together.
+func FuzzParse(f *testing.F) {
+	tensor := func(name string, shape ...int) safetensors.Tensor {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		return safetensors.FromFloat32s(name, make([]float32, n), shape...)
+	}
+	for _, list := range [][]safetensors.Tensor{
+		{tensor("layers.0.weight", 3, 2), tensor("layers.0.bias", 3), tensor("layers.3.weight", 3, 3), tensor("layers.3.bias", 3),
+			tensor("layers.6.weight", 2, 3), tensor("layers.6.bias", 2)},
+		{tensor("blocks.0.up.weight", 5, 3), tensor("blocks.0.up.bias", 5), tensor("blocks.0.down.weight", 3, 5), tensor("blocks.0.down.bias", 3),
+			tensor("head.weight", 2, 3), tensor("head.bias", 2)},
+	} {
+		path := filepath.Join(f.TempDir(), "seed.safetensors")
+		if err := safetensors.WriteFile(path, list, map[string]string{"arch": "mlp"}); err != nil {
+			f.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := phi.Parse(data, "fuzz")
+		if err != nil {
+			return
+		}
+		for i, l := range n.Layers {
+			if l.In < 1 || l.Out < 1 || len(l.W) != l.In*l.Out || len(l.B) != l.Out {
+				t.Errorf("layer %d: [%d, %d] with %d weights and %d biases", i, l.Out, l.In, len(l.W), len(l.B))
+			}
+			if i > 0 && n.Arch == phi.MLP && l.In != n.Layers[i-1].Out {
+				t.Errorf("layer %d takes %d of %d", i, l.In, n.Layers[i-1].Out)
+			}
+		}
+		if n.Arch == phi.Residual && n.Layers[len(n.Layers)-1].In != n.In() {
+			t.Error("the head does not fit")
+		}
+		if err := n.Save(filepath.Join(t.TempDir(), "again.safetensors")); err != nil {
+			t.Error(err)
+		}
+	})
+}
