@@ -10,6 +10,7 @@ import (
 
 	"isearle/runtime"
 	"isearle/runtime/cpu"
+	"isearle/runtime/cuda"
 	"isearle/weights"
 )
 
@@ -30,8 +31,17 @@ func (f *deviceFlags) open() (runtime.Device, error) {
 	if f.threads < 0 || f.threads > 1024 {
 		return nil, usagef("--threads %d: 1 to 1024 are possible, and 0", f.threads)
 	}
-	if strings.HasPrefix(f.name, "cuda") {
+	kind, number, _ := strings.Cut(f.name, ":")
+	switch {
+	case kind == "cuda" && !cuda.Built:
 		return nil, fmt.Errorf("--device %s: %w: this program was built for the CPU only", f.name, runtime.ErrNoDevice)
+	case kind == "cuda" || kind == "auto" && cuda.Count() > 0:
+		ordinal, _ := strconv.Atoi(number) // Set has seen a number or none
+		dev, err := cuda.Open(ordinal, cuda.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("--device %s: %w", f.name, err)
+		}
+		return dev, nil
 	}
 	return cpu.Open(cpu.Options{Threads: f.threads})
 }
