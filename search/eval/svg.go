@@ -35,10 +35,11 @@ func newPlot(title string, top float64, methods []MethodResult) *plot {
 		fmt.Fprintf(p, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%.4g</text>`+"\n",
 			plotLeft, plotWidth-8, p.y(v), p.y(v), plotLeft-6, p.y(v)+4, v)
 	}
-	for i, m := range methods {
-		x := plotWidth - 8 - 80*(len(methods)-i)
+	x := plotWidth - 8
+	for i := len(methods) - 1; i >= 0; i-- {
+		x -= 30 + 7*len(methods[i].Method.Name) // about as wide as the text
 		fmt.Fprintf(p, `<rect x="%d" y="7" width="11" height="11" fill="%s"/><text x="%d" y="17">%s</text>`+"\n",
-			x, colour(i), x+15, html.EscapeString(m.Method.Name))
+			x, colour(i), x+15, html.EscapeString(methods[i].Method.Name))
 	}
 	return p
 }

@@ -184,7 +184,7 @@ func (r *Result) Facts() [][2]string {
 	for _, t := range d.Tasks {
 		sizes = append(sizes, strings.TrimSpace(fmt.Sprintf("%s %d", t.Name, len(t.Gallery))))
 	}
-	facts := [][2]string{{"data set", d.Title + ", split " + d.Split}, {"weights", r.Model.String()}}
+	facts := [][2]string{{"data set", d.Title + ", split " + d.Split}, {"folder", d.Root}, {"weights", r.Model.String()}}
 	if r.Meta.Size > 0 { // else others have ranked
 		facts = append(facts, [2]string{"images", fmt.Sprintf("%d pixels, pad %s, order %s", r.Meta.Size, r.Meta.Pad, r.Meta.Order)},
 			[2]string{"prompt", d.Prompt})
