@@ -193,5 +193,8 @@ func (d *Device) Close() error {
 		return nil
 	}
 	d.closed = true
-	return driver.Check("destroy context", d.ctx.Destroy())
+	if err := driver.Check("destroy context", d.ctx.Destroy()); err != nil && d.err == nil {
+		return fmt.Errorf("%s: close: %w", d.Name(), err)
+	}
+	return nil
 }

@@ -202,9 +202,18 @@ func (prog *program) Buffer(s runtime.Slot) runtime.Buffer { return prog.buffers
 func (prog *program) Close() error {
 	err := prog.dev.do("close program", prog.release)
 	if errors.Is(err, errClosed) || prog.dev.lost() {
-		return nil // the memory went with the context
+		prog.forget() // the device's memory went with the context
+		return nil
 	}
 	return err
+}
+
+// forget drops everything, the launches' arguments being the host's memory.
+func (prog *program) forget() {
+	for _, l := range prog.launches {
+		l.Close()
+	}
+	prog.graph, prog.launches, prog.buffers, prog.arena = nil, nil, nil, nil
 }
 
 // release frees what the program owns; the caller holds the device.
@@ -212,9 +221,6 @@ func (prog *program) release() error {
 	err := prog.dev.wait()
 	if prog.graph != nil {
 		err = errors.Join(err, prog.graph.Close())
-	}
-	for _, l := range prog.launches {
-		l.Close()
 	}
 	for _, b := range prog.buffers {
 		if b.program && b.ptr != 0 {
@@ -225,6 +231,6 @@ func (prog *program) release() error {
 	if prog.arena != nil {
 		prog.arena.users--
 	}
-	prog.graph, prog.launches, prog.buffers, prog.arena = nil, nil, nil, nil
+	prog.forget()
 	return err
 }
