@@ -44,6 +44,7 @@ func TestKilledPhiTrainGoesOn(t *testing.T) {
 			t.Fatal("a killed run left a network")
 		}
 	}
+	write(t, words+oti.JournalSuffix, []byte("left by a kill between the last two steps"))
 	r := call(t, "", trainingArgs(model, killed, dir)...)
 	if r.code != exitDone || !strings.Contains(r.stderr, "going on after epoch") || !strings.Contains(r.stderr, "are taken") {
 		t.Fatalf("exit code %d, standard error %q", r.code, r.stderr)

@@ -231,6 +231,9 @@ func (d *trainData) invert(ctx context.Context) error {
 	case err == nil && have.Meta[metaSource] == source && slices.Equal(have.IDs, d.ids):
 		d.words = have
 		d.s.notef("the pseudo-words in %s are taken", path)
+		if err := os.Remove(path + oti.JournalSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err // a run that was killed between its last two steps left it
+		}
 		return nil
 	case err == nil:
 		return fmt.Errorf("%s holds pseudo-words of other images or options: remove it, or learn from it by --words", path)
