@@ -1,6 +1,6 @@
 // Package phi is the textual inversion network: it maps an image's CLIP feature to a pseudo-word token of CLIP's text
-// transformer in one pass (SEARLE, arXiv 2303.15247; iSEARLE, arXiv 2405.02951). It owns the network's files and its
-// forward pass on a device.
+// transformer in one pass (SEARLE, arXiv 2303.15247; iSEARLE, arXiv 2405.02951). It owns the network's files, its
+// forward pass on a device, and its training by distillation.
 //
 // The network takes the raw image feature, not normalised, and returns the pseudo-word, not normalised: Linear(d, h),
 // GELU(erf), Linear(h, h), GELU, Linear(h, w), with dropout behind each GELU in training only; or it is the residual one of

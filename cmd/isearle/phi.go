@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,6 +87,3 @@ func (p phiInfo) String() string {
 	}
 	return b.String()
 }
-
-// errNoExamples says that nothing is left to learn from.
-var errNoExamples = errors.New("no image is left to learn from")

@@ -21,6 +21,9 @@ import (
 	"isearle/weights/demo"
 )
 
+// errNoExamples says that nothing is left to learn from.
+var errNoExamples = errors.New("no image is left to learn from")
+
 // trainData is what phi learns from.
 type trainData struct {
 	c        *phiTrainCommand

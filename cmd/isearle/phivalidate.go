@@ -23,7 +23,7 @@ type validator struct {
 	images  []float32            // the same, one after the other
 }
 
-// validateDepth is the k of the mAP, the first of CIRCO's that a page of answers shows.
+// validateDepth is the k of the mAP.
 const validateDepth = 10
 
 func newValidator(ctx context.Context, eng *engine) (*validator, error) {
