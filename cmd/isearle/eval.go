@@ -29,9 +29,10 @@ test1; CIRCO with annotations and COCO2017_unlabeled; for domain conversion the 
 lists; for object composition COCO with annotations and val2017. The split is validation unless --split says test
 (CIRCO) or test1 (CIRR), whose right answers are hidden: --submission writes what their servers take.
 
-Methods are phi (composed by a pseudo-word), and to compare with text, image and sum (the mean of both). All are in one
-table, with 95 % intervals and paired tests. Percentages stand on standard output, as Markdown, or with --json as one
-object; --report writes a page with pictures, plots, CSV, JSON and every ranking.
+Methods are phi (composed by a pseudo-word), and to compare with text, image and sum (the mean of both); oti makes each
+pseudo-word by gradient steps, with the flags of isearle invert. All are in one table, with 95 % intervals and paired
+tests. Percentages stand on standard output, as Markdown, or with --json as one object; --report writes a page with
+pictures, plots, CSV, JSON and every ranking.
 
 Features are kept in the cache by the images' content, so a second run computes only what changed. Missing and broken
 images are named and counted, the queries that need them are left out, and the exit code is 1; --strict refuses.
@@ -43,6 +44,8 @@ Examples:
   isearle demo --export world && isearle eval circo --data world/circo --report report
   isearle eval cirr --data CIRR -m ViT-L-14.pt --phi phi.pt --split test1 --method phi --submission cirr.json
   isearle eval fashioniq --data FashionIQ -m ViT-B-32 --phi phi.pt --method phi,text
+  isearle phrases -o phrases.jsonl
+  isearle eval circo --data world/circo --method oti,phi --phrases phrases.jsonl
   isearle eval circo --data D --references | isearle invert --method oti -o words.safetensors -
   isearle eval circo --data D --words words.safetensors
   isearle eval circo --data CIRCO --predictions val_predictions.json
@@ -60,6 +63,7 @@ var evalProtocols = []struct {
 
 type evalCommand struct {
 	engine      engineFlags
+	oti         otiFlags
 	data, split string
 	methods     string
 	report      string
@@ -78,7 +82,7 @@ type evalCommand struct {
 func (c *evalCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.data, "data", "", "`DIR` of the data set")
 	fs.StringVar(&c.split, "split", "", "`NAME` of the split, validation if not given")
-	fs.StringVar(&c.methods, "method", "", "`LIST` of methods with commas between: phi, sum, text, image; all if not given")
+	fs.StringVar(&c.methods, "method", "", "`LIST` of methods with commas between: phi, sum, text, image, oti; all but oti if not given")
 	fs.StringVar(&c.words, "words", "", "one more method: pseudo-words of the references from a `FILE` that invert wrote")
 	fs.BoolVar(&c.references, "references", false, "list the queries' reference images for invert, and nothing else")
 	fs.StringVar(&c.report, "report", "", "write the report to `DIR`")
@@ -95,10 +99,11 @@ func (c *evalCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.engine.template, "template", search.DefaultTemplate, "`PROMPT` of a composed query: $ is the image, {caption} the change")
 	c.engine.imageFlags(fs)
 	c.engine.text.flags(fs)
+	c.oti.methodFlags(fs)
 }
 
 func (c *evalCommand) run(ctx context.Context, s *session, args []string) error {
-	d, methods, err := c.open(args)
+	d, methods, err := c.open(s, args)
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (c *evalCommand) run(ctx context.Context, s *session, args []string) error 
 }
 
 // open checks the arguments and reads the data set.
-func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) {
+func (c *evalCommand) open(s *session, args []string) (*eval.Dataset, []eval.Method, error) {
 	var names []string
 	for _, p := range evalProtocols {
 		names = append(names, p.name)
@@ -172,7 +177,7 @@ func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) 
 	if c.predictions != "" && (args[0] != "circo" || len(c.submissions) > 0 || c.methods != "") {
 		return nil, nil, usagef("--predictions is for circo, without --method and --submission")
 	}
-	methods, err := eval.ParseMethods(c.methods)
+	methods, err := c.parseMethods(s)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -197,6 +202,33 @@ func (c *evalCommand) open(args []string) (*eval.Dataset, []eval.Method, error) 
 	}
 	d, err := evalProtocols[slices.Index(names, args[0])].load(c.data, o)
 	return d, methods, err
+}
+
+// parseMethods finds the methods asked for; OTI, which takes options of its own, in its place among them.
+func (c *evalCommand) parseMethods(s *session) ([]eval.Method, error) {
+	var names []string
+	at := -1
+	for name := range strings.SplitSeq(c.methods, ",") {
+		if name == "oti" && at < 0 {
+			at = len(names)
+			continue
+		}
+		names = append(names, name)
+	}
+	if at < 0 {
+		return eval.ParseMethods(c.methods)
+	}
+	var methods []eval.Method
+	if len(names) > 0 {
+		var err error
+		if methods, err = eval.ParseMethods(strings.Join(names, ",")); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Insert(methods, at, eval.ByInverter("oti", c.oti.about(), func(ctx context.Context, e *search.Engine, ids []string, features []float32) ([]float32, error) {
+		c.oti.o.Seed = c.seed
+		return c.oti.words(ctx, s, e, ids, features)
+	})), nil
 }
 
 // given is the method of pseudo-words that were made before, by the name of what made them.

@@ -23,6 +23,14 @@ type otiFlags struct {
 }
 
 func (f *otiFlags) flags(fs *pflag.FlagSet) {
+	f.methodFlags(fs)
+	fs.IntVar(&f.o.Batch, "batch", f.o.Batch, "OTI: images over which a loss is averaged; only AdamW's eps sees it")
+	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
+	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv), and plot them beside it (.png)")
+}
+
+// methodFlags are those that an evaluation of OTI has too.
+func (f *otiFlags) methodFlags(fs *pflag.FlagSet) {
 	f.o = oti.Defaults()
 	fs.IntVar(&f.o.Steps, "steps", f.o.Steps, "OTI: gradient `STEPS`")
 	fs.Float64Var(&f.o.LR, "lr", f.o.LR, "OTI: learning `RATE` of AdamW")
@@ -30,13 +38,10 @@ func (f *otiFlags) flags(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.o.LambdaContent, "lambda-content", f.o.LambdaContent, "OTI: `WEIGHT` of the loss against the image")
 	fs.Float64Var(&f.o.LambdaGPT, "lambda-gpt", f.o.LambdaGPT, "OTI: `WEIGHT` of the regularisation by phrases; 0 needs none")
 	fs.IntVar(&f.o.TopK, "concepts-per-image", f.o.TopK, "OTI: regularise by the phrases of the `N` nearest concepts")
-	fs.IntVar(&f.o.Batch, "batch", f.o.Batch, "OTI: images over which a loss is averaged; only AdamW's eps sees it")
 	fs.IntVar(&f.o.Tokens, "tokens", f.o.Tokens, "OTI: `COPIES` of the pseudo-word in a prompt")
 	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: images side by side; results do not depend on it")
-	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
 	fs.StringVar(&f.concepts, "concepts", "", "OTI: `FILE` of concepts, one a line or Open Images' class names; without it those inside the program")
 	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle")
-	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv), and plot them beside it (.png)")
 }
 
 func (f *otiFlags) noiseFlags(fs *pflag.FlagSet) {
@@ -47,7 +52,7 @@ func (f *otiFlags) noiseFlags(fs *pflag.FlagSet) {
 // run inverts images by OTI: to a file, which a killed run resumes, or as lines of JSON.
 func (f *otiFlags) run(ctx context.Context, s *session, eng *engine, ids []string, features []float32, output string) error {
 	f.o.NoiseUnit = f.space == "unit"
-	images, phrases, err := f.prepare(ctx, s, eng, ids, features)
+	images, phrases, err := f.prepare(ctx, s, eng.Engine, ids, features)
 	if err != nil {
 		return err
 	}
@@ -76,13 +81,39 @@ func (f *otiFlags) run(ctx context.Context, s *session, eng *engine, ids []strin
 	return err
 }
 
+// words inverts images by OTI and returns the pseudo-words [len(ids), Width].
+func (f *otiFlags) words(ctx context.Context, s *session, eng *search.Engine, ids []string, features []float32) ([]float32, error) {
+	f.o.NoiseUnit = f.space == "unit"
+	images, phrases, err := f.prepare(ctx, s, eng, ids, features)
+	if err != nil {
+		return nil, err
+	}
+	v, err := eng.OTI(phrases, f.o)
+	if err != nil {
+		return nil, err
+	}
+	var words []float32
+	progress := s.console.Start("steps", len(images)*f.o.Steps)
+	err = v.Invert(ctx, images, nil, func(oti.Step) { progress.Add(1) }, func(r oti.Result) error {
+		words = append(words, r.Token...)
+		return nil
+	})
+	progress.Stop()
+	return words, err
+}
+
+// about tells the options that matter.
+func (f *otiFlags) about() string {
+	return fmt.Sprintf("pseudo-word by OTI: %d steps, noise %g (%s), lambda of phrases %g", f.o.Steps, f.o.Gamma, f.space, f.o.LambdaGPT)
+}
+
 // prepare reads phrases and concepts and ranks the concepts for each image.
-func (f *otiFlags) prepare(ctx context.Context, s *session, eng *engine, ids []string, features []float32) ([]oti.Image, *oti.Phrases, error) {
+func (f *otiFlags) prepare(ctx context.Context, s *session, eng *search.Engine, ids []string, features []float32) ([]oti.Image, *oti.Phrases, error) {
 	images := make([]oti.Image, len(ids))
 	for i, id := range ids {
 		images[i] = oti.Image{Name: id, Feature: features[i*eng.Dim() : (i+1)*eng.Dim()]}
 	}
-	if f.o.LambdaGPT == 0 || len(ids) == 0 {
+	if f.o.LambdaGPT == 0 {
 		return images, nil, nil
 	}
 	if f.phrases == "" {
@@ -95,6 +126,9 @@ func (f *otiFlags) prepare(ctx context.Context, s *session, eng *engine, ids []s
 	names, err := f.names()
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(ids) == 0 {
+		return nil, phrases, nil
 	}
 	progress := s.console.Start("concepts", len(names))
 	done := 0

@@ -192,7 +192,7 @@ func (d *trainData) associate(ctx context.Context) error {
 	if f.phrases == "" || d.c.words != "" && d.c.train.LambdaGPT == 0 {
 		return nil
 	}
-	list, phrases, err := f.prepare(ctx, d.s, d.eng, d.ids, d.features)
+	list, phrases, err := f.prepare(ctx, d.s, d.eng.Engine, d.ids, d.features)
 	if err != nil {
 		return err
 	}

@@ -56,3 +56,46 @@ func ByWords(name, about string, paths []string, width int, tokens []float32) (M
 	}
 	return Method{name, about, features}, nil
 }
+
+// Inverter makes pseudo-words [len(names), Width] of raw image features [len(names), Dim], by whatever method.
+type Inverter func(ctx context.Context, e *search.Engine, names []string, features []float32) ([]float32, error)
+
+// ByInverter is a method that makes the pseudo-word of each reference when the features are known, once for all queries that share it.
+func ByInverter(name, about string, invert Inverter) Method {
+	features := func(ctx context.Context, e *search.Engine, dst []float32, q []Query, refs []float32) error {
+		at := map[string]int{}
+		var names []string
+		var unique []float32
+		for i := range q {
+			ref := refs[i*e.Dim() : (i+1)*e.Dim()]
+			key := q[i].wordKey()
+			if _, ok := at[key]; !ok {
+				at[key] = len(names)
+				names, unique = append(names, key), append(unique, ref...)
+			}
+		}
+		tokens, err := invert(ctx, e, names, unique)
+		if err != nil {
+			return err
+		}
+		w := e.Width()
+		if len(tokens) != len(names)*w {
+			return fmt.Errorf("method %s made %d values for %d pseudo-words of %d", name, len(tokens), len(names), w)
+		}
+		words := make([]float32, 0, len(q)*w)
+		for i := range q {
+			k := at[q[i].wordKey()]
+			words = append(words, tokens[k*w:(k+1)*w]...)
+		}
+		return Compose(ctx, e, dst, q, words)
+	}
+	return Method{name, about, features}
+}
+
+// wordKey tells references apart: by their files, objects that are cut out by their queries.
+func (q *Query) wordKey() string {
+	if q.Reference.Path != "" {
+		return q.Reference.Path
+	}
+	return q.ID
+}
