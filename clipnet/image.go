@@ -31,8 +31,8 @@ type ImageEncoder struct {
 
 // imageProgram is the compiled Plan for one capacity.
 type imageProgram struct {
-	prog                     runtime.Program
-	count, rows, pixels, out runtime.Buffer
+	prog               runtime.Program
+	count, pixels, out runtime.Buffer
 }
 
 // NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.

@@ -97,7 +97,7 @@ func (a *Array) shape(h npyHeader) error {
 		return fmt.Errorf("shape %v; rows and dimension are needed (numpy: reshape(-1, dim))", h.shape)
 	}
 	if h.fortran && h.shape[0] > 1 && h.shape[1] > 1 {
-		return errors.New("Fortran order; C order is needed (numpy: ascontiguousarray)")
+		return errors.New("in Fortran order; C order is needed (numpy: ascontiguousarray)")
 	}
 	a.Rows, a.Dim = h.shape[0], h.shape[1]
 	if a.Dim < 1 || a.Dim > maxDim || a.Rows > maxRows {

@@ -3,7 +3,6 @@ package search
 import (
 	"encoding/binary"
 	"math"
-	"math/bits"
 	goruntime "runtime"
 	"sync"
 	"sync/atomic"
@@ -123,12 +122,5 @@ func blockRows(bytes int) int { return max(1, 1<<20/max(1, bytes)) }
 // mask is a set of rows.
 type mask []uint64
 
-func newMask(n int) mask      { return make(mask, (n+63)/64) }
-func (m mask) set(i int)      { m[i/64] |= 1 << (i % 64) }
-func (m mask) has(i int) bool { return m[i/64]>>(i%64)&1 == 1 }
-func (m mask) count() (n int) {
-	for _, w := range m {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
+func newMask(n int) mask { return make(mask, (n+63)/64) }
+func (m mask) set(i int) { m[i/64] |= 1 << (i % 64) }

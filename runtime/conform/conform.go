@@ -31,8 +31,7 @@ type Builder struct {
 	dev  runtime.Device
 	Plan *runtime.Plan
 	// N is the extent that varies.
-	N    runtime.Dim
-	live runtime.View
+	N runtime.Dim
 
 	floats  map[runtime.Slot][]float32
 	ints    map[runtime.Slot][]int32

@@ -38,7 +38,6 @@ func (p *program) mat(v runtime.View) mat {
 	return mat{v, p.buffers[v.Slot-1].F}
 }
 
-func (m mat) absent() bool        { return m.v.Absent() }
 func (m mat) at(i, j int) float64 { return m.f[m.v.Offset+i*m.v.Stride+j] }
 func (m mat) set(i, j int, x float64) {
 	m.f[m.v.Offset+i*m.v.Stride+j] = x
