@@ -191,7 +191,7 @@ func (f *flattener) dict(name string, d *Dict, depth int) error {
 func (f *flattener) child(name, key string, value any, depth int) error {
 	if name != "" {
 		if len(name)+len(key) > maxNameLength {
-			return fmt.Errorf("a name of more than %d bytes: %.40q...", maxNameLength, key)
+			return fmt.Errorf("a name of more than %d bytes, which begins with %.40q", maxNameLength, key)
 		}
 		key = name + "." + key
 	}
