@@ -1,11 +1,9 @@
 package clipnet
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 
 	"isearle/runtime"
 	"isearle/weights"
@@ -33,37 +31,29 @@ type loader struct {
 	err   error
 }
 
-// raw is a tensor of the checkpoint with n elements, as one of the runtime's floating-point types.
-func (l *loader) raw(name string, n int) (runtime.DType, []byte) {
-	if l.err != nil {
-		return 0, nil
-	}
-	t, err := l.ckpt.Tensor(name)
-	if err == nil && t.Len() != n {
-		err = fmt.Errorf("tensor %q has shape %v, want %d elements", name, t.Shape, n)
-	}
-	if err != nil {
-		l.err = err
-		return 0, nil
-	}
+// Elements are a floating-point tensor's as a device takes them: F32, F16 and BF16 as they are, F64 as F32.
+func Elements(t safetensors.Tensor) (runtime.DType, []byte, error) {
 	switch t.DType {
 	case safetensors.F32:
-		return runtime.F32, t.Data
+		return runtime.F32, t.Data, nil
 	case safetensors.F16:
-		return runtime.F16, t.Data
+		return runtime.F16, t.Data, nil
 	case safetensors.BF16:
-		return runtime.BF16, t.Data
+		return runtime.BF16, t.Data, nil
 	}
 	x, err := t.Float32s(nil)
-	if err != nil {
-		l.err = err
-		return 0, nil
+	return runtime.F32, runtime.Float32Bytes(x), err
+}
+
+// tensor is a tensor of the checkpoint with n elements.
+func (l *loader) tensor(name string, n int) (t safetensors.Tensor) {
+	if l.err == nil {
+		t, l.err = l.ckpt.Tensor(name)
 	}
-	data := make([]byte, 0, 4*n)
-	for _, v := range x {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	if l.err == nil && t.Len() != n {
+		l.err = fmt.Errorf("tensor %q has shape %v, want %d elements", name, t.Shape, n)
 	}
-	return runtime.F32, data
+	return t
 }
 
 // weight packs a whole matrix [out, in].
@@ -73,8 +63,13 @@ func (l *loader) weight(name string, out, in int) runtime.Weight {
 
 // rows packs n rows of a matrix [out, in] from row first on.
 func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
-	dt, data := l.raw(name, out*in)
+	t := l.tensor(name, out*in)
 	if l.err != nil {
+		return nil
+	}
+	dt, data, err := Elements(t)
+	if err != nil {
+		l.err = err
 		return nil
 	}
 	row := in * dt.Size()
@@ -95,8 +90,13 @@ func (l *loader) vector(name string, n int) runtime.Buffer {
 
 // table puts n elements on the device; dt 0 keeps the checkpoint's type.
 func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
-	have, data := l.raw(name, n)
+	t := l.tensor(name, n)
 	if l.err != nil {
+		return nil
+	}
+	have, data, err := Elements(t)
+	if err != nil {
+		l.err = err
 		return nil
 	}
 	if dt == 0 {
@@ -113,12 +113,9 @@ func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
 		l.err = b.WriteRaw(0, data)
 		return b
 	}
-	t, err := l.ckpt.Tensor(name)
+	x, err := t.Float32s(nil)
 	if err == nil {
-		var x []float32
-		if x, err = t.Float32s(nil); err == nil {
-			err = b.WriteF32(0, x)
-		}
+		err = b.WriteF32(0, x)
 	}
 	l.err = err
 	return b

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"unsafe"
 
 	"isearle/clipnet"
 	"isearle/clipnet/tokenizer"
@@ -140,8 +139,7 @@ func (c *Concepts) Associate(dev runtime.Device, features []float32, top int) ([
 	}
 	defer s.Close()
 	hits, counts := make([]runtime.Hit, n*top), make([]int, n)
-	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c.Features))), 4*len(c.Features))
-	err = firstError(s.Begin(unit, n, top), s.Feed(0, runtime.Chunk{DType: runtime.F32, Rows: len(c.Names), Data: data}), s.Finish(hits, counts))
+	err = firstError(s.Begin(unit, n, top), s.Feed(0, runtime.Chunk{DType: runtime.F32, Rows: len(c.Names), Data: runtime.Float32Bytes(c.Features)}), s.Finish(hits, counts))
 	if err != nil {
 		return nil, fmt.Errorf("oti: associate: %w", err)
 	}

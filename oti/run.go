@@ -6,8 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"sort"
+
+	"isearle/runtime"
 )
 
 // JournalSuffix is added to an output's path for the journal of a run that is not finished.
@@ -57,10 +58,7 @@ func runIdentity(meta map[string]string, images []Image, phrases *Phrases) strin
 	json.NewEncoder(h).Encode(meta) // keys in order
 	for _, m := range images {
 		fmt.Fprintf(h, "%q%q", m.Name, m.Concepts)
-		for _, x := range m.Feature {
-			b := math.Float32bits(x)
-			h.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})
-		}
+		h.Write(runtime.Float32Bytes(m.Feature))
 	}
 	if phrases != nil {
 		var names []string

@@ -56,8 +56,8 @@ func (t *Trainer) identify() string {
 	told := map[string]bool{}
 	for _, e := range t.examples {
 		fmt.Fprintf(h, "%q", e.Name)
-		h.Write(bytesOf(e.Feature))
-		h.Write(bytesOf(e.Token))
+		h.Write(runtime.Float32Bytes(e.Feature))
+		h.Write(runtime.Float32Bytes(e.Token))
 		if o.LambdaGPT == 0 {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"unsafe"
 
 	"isearle/runtime"
 )
@@ -40,7 +39,7 @@ func (e *Encoder) compile(dev runtime.Device, n *Network) error {
 	constants := map[runtime.Slot][]float32{}
 	var layers []runtime.Linear
 	for _, l := range n.Layers {
-		w, err := dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: l.Out, Cols: l.In, Data: bytesOf(l.W)}, runtime.PackOptions{})
+		w, err := dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: l.Out, Cols: l.In, Data: runtime.Float32Bytes(l.W)}, runtime.PackOptions{})
 		if err != nil {
 			return err
 		}
@@ -103,11 +102,6 @@ func newNorm(p *runtime.Plan, n int) runtime.Norm {
 }
 
 func ones(n int) []float32 { return slices.Repeat([]float32{1}, n) }
-
-// bytesOf is the memory of x.
-func bytesOf(x []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
-}
 
 // In and Out are the sizes of the image feature and of the pseudo-word.
 func (e *Encoder) In() int  { return e.in }

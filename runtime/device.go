@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"unsafe"
 )
 
 // Device runs Plans. Its methods are safe for concurrent use; Programs of one device run one after the other.
@@ -44,6 +45,11 @@ type Matrix struct {
 	DType      DType
 	Rows, Cols int
 	Data       []byte
+}
+
+// Float32Bytes is the memory of x as Matrix and Chunk take it; not a copy.
+func Float32Bytes(x []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }
 
 // PackOptions says how a weight will be used.

@@ -1,16 +1,15 @@
 package gpt
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"isearle/clipnet"
 	"isearle/runtime"
 	"isearle/weights/safetensors"
 )
@@ -101,24 +100,12 @@ func (l *loader) raw(name string, shape ...int) (runtime.DType, []byte) {
 		l.fail(name, fmt.Errorf("shape %v, want %v", t.Shape, shape))
 		return 0, nil
 	}
-	switch t.DType {
-	case safetensors.F32:
-		return runtime.F32, t.Data
-	case safetensors.F16:
-		return runtime.F16, t.Data
-	case safetensors.BF16:
-		return runtime.BF16, t.Data
-	}
-	x, err := t.Float32s(nil)
+	dt, data, err := clipnet.Elements(t)
 	if err != nil {
 		l.fail(name, err)
 		return 0, nil
 	}
-	data := make([]byte, 0, 4*len(x))
-	for _, v := range x {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-	}
-	return runtime.F32, data
+	return dt, data
 }
 
 func (l *loader) drop(name string) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"isearle/runtime"
 )
@@ -49,8 +48,7 @@ func NewScorer(dev runtime.Device, gallery []float32, dim int) (*Scorer, error) 
 func newPanel(dev runtime.Device, gallery []float32, lo, hi, dim int) (p panel, err error) {
 	p = panel{lo: lo, hi: hi, scores: make([]float32, scoreQueries*(hi-lo))}
 	rows := gallery[lo*dim : hi*dim]
-	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(rows))), 4*len(rows))
-	if p.weight, err = dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: hi - lo, Cols: dim, Data: data}, runtime.PackOptions{}); err != nil {
+	if p.weight, err = dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: hi - lo, Cols: dim, Data: runtime.Float32Bytes(rows)}, runtime.PackOptions{}); err != nil {
 		return p, err
 	}
 	plan := runtime.NewPlan("scores")
