@@ -84,7 +84,7 @@ func compare(t *testing.T, got, want []float32, dim int) {
 func TestGoldenImages(t *testing.T) {
 	dev := device(t, cpu.Options{Threads: 2})
 	for dir, m := range goldenModels(t) {
-		e, err := clipnet.NewImageEncoder(dev, m)
+		e, err := clipnet.NewImageEncoder(dev, m, clipnet.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestGoldenText(t *testing.T) {
 	dev := device(t, cpu.Options{Threads: 2})
 	dirs := golden.Dir(t, "clip")
 	for dir, m := range goldenModels(t) {
-		e, err := clipnet.NewTextEncoder(dev, m, false)
+		e, err := clipnet.NewTextEncoder(dev, m, clipnet.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ func (t *tower) recordGrad(p *runtime.Plan, tr trace, tb tables, dFeatures runti
 	p.Add(runtime.LinearGrad{DY: dFeatures, W: t.proj, DX: tmp, Rows: tb.seqs})
 	p.Add(runtime.LayerNormGrad{DY: tmp, X: tr.pooled, Norm: t.norm(p, t.final), DX: dp, Rows: tb.seqs})
 	dAtt := t.finishGrad(p, l, b, dp, tb.seqs)
-	dq, dkv := p.Temp("dq", runtime.F32, tb.seqs.Cap, w), p.Temp("dkv", runtime.F32, tb.rows.Cap, 2*w)
+	dq, dkv := p.Temp("dq", t.half, tb.seqs.Cap, w), p.Temp("dkv", t.half, tb.rows.Cap, 2*w)
 	p.Add(runtime.AttentionGrad{Attention: t.attention(last, b, tb), DOut: dAtt, DQ: dq, DK: dkv.Columns(0, w), DV: dkv.Columns(w, w)})
 	p.Add(runtime.LinearGrad{DY: dq, W: l.q, DX: tmp, Rows: tb.seqs})
 	p.Add(runtime.LayerNormGrad{DY: tmp, X: b.in, Norm: t.norm(p, l.ln1), DX: dp, Add: true, Rows: tb.seqs})
@@ -32,7 +32,7 @@ func (t *tower) recordGrad(p *runtime.Plan, tr trace, tb tables, dFeatures runti
 func (t *tower) blockGrad(p *runtime.Plan, i int, b blockTrace, tb tables, dx runtime.View) {
 	l, w := &t.layers[i], t.width
 	dAtt := t.finishGrad(p, l, b, dx, tb.rows)
-	dqkv, dn := p.Temp("dqkv", runtime.F32, tb.rows.Cap, 3*w), p.Temp("d norm", runtime.F32, tb.rows.Cap, w)
+	dqkv, dn := p.Temp("dqkv", t.half, tb.rows.Cap, 3*w), p.Temp("d norm", runtime.F32, tb.rows.Cap, w)
 	p.Add(runtime.AttentionGrad{Attention: t.attention(i, b, tb), DOut: dAtt,
 		DQ: dqkv.Columns(0, w), DK: dqkv.Columns(w, w), DV: dqkv.Columns(2*w, w)})
 	p.Add(runtime.LinearGrad{DY: dqkv, W: l.qkv, DX: dn, Rows: tb.rows})
@@ -42,11 +42,11 @@ func (t *tower) blockGrad(p *runtime.Plan, i int, b blockTrace, tb tables, dx ru
 // finishGrad records the backward pass of what follows a block's attention: dx, the gradient of the block's output, becomes
 // that of its residual input, and the gradient of the attention's output is returned.
 func (t *tower) finishGrad(p *runtime.Plan, l *layer, b blockTrace, dx runtime.View, rows runtime.Dim) runtime.View {
-	dh, dn := p.Temp("d hidden", runtime.F32, rows.Cap, t.mlp), p.Temp("d norm", runtime.F32, rows.Cap, t.width)
+	dh, dn := p.Temp("d hidden", t.half, rows.Cap, t.mlp), p.Temp("d norm", runtime.F32, rows.Cap, t.width)
 	p.Add(runtime.LinearGrad{DY: dx, W: l.fc2, DX: dh, Rows: rows})
 	p.Add(runtime.LinearGrad{DY: dh, Act: t.act, Pre: b.pre, W: l.fc1, DX: dn, Rows: rows})
 	p.Add(runtime.LayerNormGrad{DY: dn, X: b.mid, Norm: t.norm(p, l.ln2), DX: dx, Add: true, Rows: rows})
-	dAtt := p.Temp("d att", runtime.F32, rows.Cap, t.width)
+	dAtt := p.Temp("d att", t.half, rows.Cap, t.width)
 	p.Add(runtime.LinearGrad{DY: dx, W: l.out, DX: dAtt, Rows: rows})
 	return dAtt
 }

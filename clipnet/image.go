@@ -36,10 +36,10 @@ type imageProgram struct {
 }
 
 // NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.
-func NewImageEncoder(dev runtime.Device, c *weights.CLIP) (*ImageEncoder, error) {
+func NewImageEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*ImageEncoder, error) {
 	e := &ImageEncoder{dev: dev, cfg: c.Config, progs: map[int]*imageProgram{}}
 	v := c.Config.Vision
-	l := loader{dev: dev, ckpt: c, owned: &e.owned}
+	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
 	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, c.Config)
 	e.patch = l.weight("visual.conv1.weight", v.Width, 3*v.PatchSize*v.PatchSize)
 	e.class = l.vector("visual.class_embedding", v.Width)

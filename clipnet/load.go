@@ -27,8 +27,16 @@ type loader struct {
 	dev   runtime.Device
 	ckpt  *weights.CLIP
 	owned *closers
-	grad  bool
+	opts  Options
 	err   error
+}
+
+// Options say how a tower's weights are packed.
+type Options struct {
+	// DType is the type that products are made in (see runtime.PackOptions); 0 means F32.
+	DType runtime.DType
+	// Grad packs the weights for backward passes too, which takes twice the memory.
+	Grad bool
 }
 
 // Elements are a floating-point tensor's as a device takes them: F32, F16 and BF16 as they are, F64 as F32.
@@ -73,7 +81,7 @@ func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
 		return nil
 	}
 	row := in * dt.Size()
-	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{Grad: l.grad})
+	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{DType: l.opts.DType, Grad: l.opts.Grad})
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
@@ -129,6 +137,7 @@ func (l *loader) norm(name string, n int) norm {
 // tower reads the blocks of a transformer.
 func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp int, cfg weights.Config) {
 	t.width, t.heads, t.mlp, t.eps = width, heads, mlp, float32(cfg.LayerNormEps)
+	t.half = l.dev.Activations(l.opts.DType)
 	t.act = runtime.GELU
 	if cfg.Activation == weights.QuickGELU {
 		t.act = runtime.QuickGELU

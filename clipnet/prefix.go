@@ -22,7 +22,7 @@ func (c *prefixCache) open(e *TextEncoder) error {
 	c.entries = map[string]prefixEntry{}
 	for range e.tower.layers {
 		for _, pool := range []*[]runtime.Buffer{&c.k, &c.v} {
-			b, err := e.dev.Alloc(runtime.F32, poolRows*e.tower.width)
+			b, err := e.dev.Alloc(e.tower.half, poolRows*e.tower.width)
 			if err != nil {
 				return err
 			}

@@ -58,11 +58,10 @@ type TextEncoder struct {
 }
 
 // NewTextEncoder packs a checkpoint's text tower for a device. The checkpoint may be closed afterwards.
-// With grad its weights are packed for backward passes too, which takes twice the memory.
-func NewTextEncoder(dev runtime.Device, c *weights.CLIP, grad bool) (*TextEncoder, error) {
+func NewTextEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*TextEncoder, error) {
 	e := &TextEncoder{dev: dev, cfg: c.Config, programs: map[int]*textProgram{}, prefills: map[int]*textProgram{}}
 	t := c.Config.Text
-	l := loader{dev: dev, ckpt: c, owned: &e.owned, grad: grad}
+	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
 	l.tower(&e.tower, "transformer.", t.Width, t.Layers, t.Heads, t.MLP, c.Config)
 	e.tokens = l.table("token_embedding.weight", t.Vocab*t.Width, 0)
 	e.pos = l.vector("positional_embedding", t.Context*t.Width)

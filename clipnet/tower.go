@@ -26,6 +26,7 @@ type layer struct {
 // tower is a stack of blocks and the projection of the pooled rows.
 type tower struct {
 	width, heads, mlp int
+	half              runtime.DType // of matrices between products
 	act               runtime.Activation
 	eps               float32
 	layers            []layer
@@ -71,7 +72,7 @@ func (t *tower) record(p *runtime.Plan, x runtime.View, tb tables, grad bool) tr
 	var tr trace
 	for i := range t.layers[:last] {
 		l := &t.layers[i]
-		qkv := p.Temp("qkv", runtime.F32, tb.rows.Cap, 3*w)
+		qkv := p.Temp("qkv", t.half, tb.rows.Cap, 3*w)
 		b := blockTrace{in: x, q: qkv.Columns(0, w), k: qkv.Columns(w, w), v: qkv.Columns(2*w, w)}
 		p.Add(runtime.Linear{X: x, Norm: t.norm(p, l.ln1), W: l.qkv, Bias: p.Use("qkv bias", l.qkvBias, 1, 3*w), Rows: tb.rows, Out: qkv})
 		t.store(p, i, b, tb)
@@ -89,7 +90,7 @@ func (t *tower) recordLast(p *runtime.Plan, tr *trace, tb tables, grad bool) {
 	w, i := t.width, len(t.layers)-1
 	l := &t.layers[i]
 	bias := p.Use("qkv bias", l.qkvBias, 1, 3*w)
-	kv := p.Temp("kv", runtime.F32, tb.rows.Cap, 2*w)
+	kv := p.Temp("kv", t.half, tb.rows.Cap, 2*w)
 	b := blockTrace{k: kv.Columns(0, w), v: kv.Columns(w, w)}
 	p.Add(runtime.Linear{X: tr.in, Norm: t.norm(p, l.ln1), W: l.kv, Bias: bias.Columns(w, 2*w), Rows: tb.rows, Out: kv})
 	t.store(p, i, b, tb)
@@ -97,7 +98,7 @@ func (t *tower) recordLast(p *runtime.Plan, tr *trace, tb tables, grad bool) {
 		return
 	}
 	b.in = p.Temp("pooled", runtime.F32, tb.seqs.Cap, w)
-	b.q = p.Temp("q", runtime.F32, tb.seqs.Cap, w)
+	b.q = p.Temp("q", t.half, tb.seqs.Cap, w)
 	p.Add(runtime.CopyRows{Src: tr.in, SrcRows: tb.pool, Dst: b.in, Rows: tb.seqs})
 	p.Add(runtime.Linear{X: b.in, Norm: t.norm(p, l.ln1), W: l.q, Bias: bias.Columns(0, w), Rows: tb.seqs, Out: b.q})
 	att := t.attend(p, i, b, tb)
@@ -133,7 +134,7 @@ func (t *tower) attention(i int, b blockTrace, tb tables) runtime.Attention {
 
 func (t *tower) attend(p *runtime.Plan, i int, b blockTrace, tb tables) runtime.View {
 	o := t.attention(i, b, tb)
-	o.Out = p.Temp("att", runtime.F32, b.q.Rows, t.width)
+	o.Out = p.Temp("att", t.half, b.q.Rows, t.width)
 	p.Add(o)
 	return o.Out
 }
@@ -142,9 +143,9 @@ func (t *tower) attend(p *runtime.Plan, i int, b blockTrace, tb tables) runtime.
 func (t *tower) finish(p *runtime.Plan, l *layer, att runtime.View, b *blockTrace, rows runtime.Dim, grad bool) runtime.View {
 	w := t.width
 	b.mid = p.Temp("mid", runtime.F32, rows.Cap, w)
-	hidden, out := p.Temp("hidden", runtime.F32, rows.Cap, t.mlp), p.Temp("x", runtime.F32, rows.Cap, w)
+	hidden, out := p.Temp("hidden", t.half, rows.Cap, t.mlp), p.Temp("x", runtime.F32, rows.Cap, w)
 	if grad {
-		b.pre = p.Temp("pre", runtime.F32, rows.Cap, t.mlp)
+		b.pre = p.Temp("pre", t.half, rows.Cap, t.mlp)
 	}
 	p.Add(runtime.Linear{X: att, W: l.out, Bias: p.Use("out bias", l.outB, 1, w), Residual: b.in, Rows: rows, Out: b.mid})
 	p.Add(runtime.Linear{X: b.mid, Norm: t.norm(p, l.ln2), W: l.fc1, Bias: p.Use("fc1 bias", l.fc1B, 1, t.mlp), Act: t.act, Rows: rows,

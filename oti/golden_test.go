@@ -156,7 +156,7 @@ func setup(t *testing.T) (*cpu.Device, *clipnet.TextEncoder, *Phrases) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), true)
+	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), clipnet.Options{Grad: true})
 	if err != nil {
 		t.Fatal(err)
 	}

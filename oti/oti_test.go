@@ -35,7 +35,7 @@ func demoText(t testing.TB, threads int) (*cpu.Device, *clipnet.TextEncoder, *to
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := clipnet.NewTextEncoder(dev, m, true)
+	text, err := clipnet.NewTextEncoder(dev, m, clipnet.Options{Grad: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func TestGoldenTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), true)
+	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), clipnet.Options{Grad: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestResumeSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), true)
+	text, err := clipnet.NewTextEncoder(dev, cirmodel.Open(t), clipnet.Options{Grad: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,9 @@ type Device interface {
 	Alloc(dt DType, n int) (Buffer, error)
 	// Pack copies a frozen weight matrix into the device's own layout. The source may be dropped afterwards.
 	Pack(m Matrix, o PackOptions) (Weight, error)
+	// Activations is the type in which the device wants the matrices between products made in a type: queries, keys, values,
+	// what attention gives and what goes into a second product. Sums over blocks, and gradients of them, are F32 everywhere.
+	Activations(products DType) DType
 	// Compile makes a Plan runnable. It returns the Plan's recording error, if there is one.
 	Compile(p *Plan) (Program, error)
 	// NewSearch returns an exact cosine search for queries of a dimension.
@@ -54,7 +57,13 @@ func Float32Bytes(x []float32) []byte {
 
 // PackOptions says how a weight will be used.
 type PackOptions struct {
-	// DType the products are made in: F32 (0 means F32), BF16, F16 or I8. A device refuses what it lacks.
+	// DType the products are made in; 0 means F32. A device refuses what it lacks with ErrUnsupported.
+	//
+	//	F32        f32 factors and sums
+	//	F16, BF16  both factors (the left one behind its Norm) are rounded to nearest, ties to even; sums are f32
+	//	I8         the weight is quantised by rows, the left factor by rows on the fly; sums are i32
+	//
+	// Biases, activations and residuals are computed in f32.
 	DType DType
 	// Grad packs the transposed matrix too, for products with it in a backward pass.
 	Grad bool

@@ -26,6 +26,16 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
+// ParseDType returns the type that String calls s.
+func ParseDType(s string) (DType, error) {
+	for d := range dtypes {
+		if s != "" && dtypes[d].name == s {
+			return DType(d), nil
+		}
+	}
+	return 0, fmt.Errorf("runtime: no dtype %q", s)
+}
+
 // Size is the number of bytes of an element.
 func (d DType) Size() int { return dtypes[d].size }
 

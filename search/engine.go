@@ -26,6 +26,9 @@ type EngineOptions struct {
 	// Model is a checkpoint's file or directory; "" is the embedded default.
 	Model   string
 	Weights weights.Options
+	// DType is the type that the towers' products are made in (see runtime.PackOptions); 0 means F32. Where gradients are
+	// needed, I8 stands for F32.
+	DType runtime.DType
 	// Tokenizer is a tokeniser's file or directory; "" is the model's own, or CLIP's where it brings none.
 	Tokenizer string
 	Rules     tokenizer.Rules
@@ -67,6 +70,9 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 	if o.Template == "" {
 		o.Template = DefaultTemplate
 	}
+	if o.DType == 0 {
+		o.DType = runtime.F32
+	}
 	e := &Engine{dev: dev, opts: o}
 	var err error
 	if e.template, err = tokenizer.ParseTemplate(o.Template); err != nil {
@@ -79,12 +85,26 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 		e.ckpt.Close()
 		return nil, fmt.Errorf("search: open model %q: %w", e.ckpt.Path, err)
 	}
-	e.image = once(e, func() (*clipnet.ImageEncoder, error) { return clipnet.NewImageEncoder(dev, e.ckpt) })
-	e.text = once(e, func() (*clipnet.TextEncoder, error) { return clipnet.NewTextEncoder(dev, e.ckpt, false) })
-	e.gradient = once(e, func() (*clipnet.TextEncoder, error) { return clipnet.NewTextEncoder(dev, e.ckpt, true) })
+	e.image = once(e, func() (*clipnet.ImageEncoder, error) {
+		return clipnet.NewImageEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType})
+	})
+	e.text = once(e, func() (*clipnet.TextEncoder, error) {
+		return clipnet.NewTextEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType})
+	})
+	e.gradient = once(e, func() (*clipnet.TextEncoder, error) {
+		return clipnet.NewTextEncoder(dev, e.ckpt, clipnet.Options{DType: differentiable(o.DType), Grad: true})
+	})
 	e.words = sync.OnceValues(e.openTokenizer)
 	e.phi = once(e, e.openPhi)
 	return e, nil
+}
+
+// differentiable is the type that a tower with a backward pass computes in.
+func differentiable(dt runtime.DType) runtime.DType {
+	if dt == runtime.I8 {
+		return runtime.F32
+	}
+	return dt
 }
 
 // once opens a part when it is first asked for, and closes it with the engine.
@@ -201,7 +221,8 @@ func (e *Engine) Model() Model {
 // Meta describes features of images that this engine makes, in f32 and at unit length.
 func (e *Engine) Meta() Meta {
 	p := e.pre.Options()
-	return Meta{Model: e.Model(), Size: p.Size, Pad: p.Pad.String(), Order: p.Order.String(), Dim: e.Dim(), Normalised: true, DType: runtime.F32}
+	return Meta{Model: e.Model(), Size: p.Size, Pad: p.Pad.String(), Order: p.Order.String(), Dim: e.Dim(), Normalised: true, DType: runtime.F32,
+		Products: e.opts.DType}
 }
 
 // Assumed lists what was concluded about the model and stands in no file of it; a user should be told.

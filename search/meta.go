@@ -60,6 +60,8 @@ type Meta struct {
 	// Coarse asks for an int8 copy beside the features, from which a search learns which of them it has to read. It does not
 	// change results. Only normalised galleries can have it.
 	Coarse bool
+	// Products is the type that the model's products were made in; 0 means F32, or unknown.
+	Products runtime.DType
 	// Tool is the program and version that wrote the file.
 	Tool string
 }
@@ -92,6 +94,7 @@ const (
 	keyDim        = "dim"
 	keyNormalised = "normalised"
 	keyTool       = "tool"
+	keyProducts   = "products"
 
 	formatName    = "isearle-gallery"
 	formatVersion = "1"
@@ -110,7 +113,11 @@ func (m Meta) encode() map[string]string {
 	if m.Size > 0 {
 		out[keySize] = strconv.Itoa(m.Size)
 	}
-	for key, v := range map[string]string{keyPad: m.Pad, keyOrder: m.Order} {
+	products := ""
+	if dt := m.products(); dt != runtime.F32 {
+		products = dt.String()
+	}
+	for key, v := range map[string]string{keyPad: m.Pad, keyOrder: m.Order, keyProducts: products} {
 		if v != "" {
 			out[key] = v
 		}
@@ -139,7 +146,20 @@ func decodeMeta(in map[string]string) (Meta, error) {
 			return m, fmt.Errorf("metadata: %s is %q, not a positive number", keySize, s)
 		}
 	}
+	if s, ok := in[keyProducts]; ok {
+		if m.Products, err = runtime.ParseDType(s); err != nil {
+			return m, fmt.Errorf("metadata: %s: %w", keyProducts, err)
+		}
+	}
 	return m, nil
+}
+
+// products is Products with its default.
+func (m Meta) products() runtime.DType {
+	if m.Products == 0 {
+		return runtime.F32
+	}
+	return m.Products
 }
 
 // difference names the first setting in which rows of m and o could not stand in one file; "" if there is none.
@@ -150,6 +170,7 @@ func (m Meta) difference(o Meta) string {
 	}{
 		{keyDim, m.Dim, o.Dim}, {"dtype", m.DType, o.DType}, {keyNormalised, m.Normalised, o.Normalised},
 		{keySize, m.Size, o.Size}, {keyPad, m.Pad, o.Pad}, {keyOrder, m.Order, o.Order},
+		{keyProducts, m.products(), o.products()},
 	} {
 		if f.have != f.want {
 			return fmt.Sprintf("%s %v, not %v", f.name, f.have, f.want)

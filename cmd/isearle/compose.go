@@ -85,7 +85,7 @@ func (c *composeCommand) open(s *session, eng *engine) (sink, error) {
 	if c.output == "" || c.output == "-" {
 		return &lineSink{w: s.out}, nil
 	}
-	meta := search.Meta{Model: eng.Model(), Dim: eng.Dim(), Normalised: true, DType: runtime.F32, Tool: "isearle " + programVersion()}
+	meta := search.Meta{Model: eng.Model(), Dim: eng.Dim(), Normalised: true, DType: runtime.F32, Products: eng.Meta().Products, Tool: "isearle " + programVersion()}
 	w, err := search.Create(c.output, meta, search.WriterOptions{Restart: true})
 	if err != nil {
 		return nil, err

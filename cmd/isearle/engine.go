@@ -17,6 +17,7 @@ type engineFlags struct {
 	model      string
 	checkpoint checkpointFlags
 	device     deviceFlags
+	precision  string
 	text       textFlags
 	phi        string
 	method     string
@@ -30,7 +31,16 @@ func (f *engineFlags) modelFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.model, "model", "m", "", "`MODEL` to use: a directory, a safetensors file or a torch checkpoint; without it the one inside the program")
 	f.device.flags(fs)
 	f.checkpoint.flags(fs)
+	precisionFlag(fs, &f.precision, "precision")
 }
+
+// precisionFlag chooses the type of a model's products.
+func precisionFlag(fs *pflag.FlagSet, to *string, name string) {
+	choose(fs, to, name, "type of the factors in the model's products: less is faster and less exact", "f32", "bf16", "f16", "int8")
+}
+
+// products is the dtype that a precision stands for.
+var products = map[string]runtime.DType{"f32": runtime.F32, "bf16": runtime.BF16, "f16": runtime.F16, "int8": runtime.I8}
 
 func (f *engineFlags) imageFlags(fs *pflag.FlagSet) {
 	f.pad = preprocess.TargetPad
@@ -95,7 +105,7 @@ func (f *engineFlags) open() (*engine, error) {
 		return nil, err
 	}
 	e, err := search.OpenEngine(dev, search.EngineOptions{
-		Model: f.model, Weights: opts, Tokenizer: f.text.tokenizer, Rules: f.text.rules, Phi: f.phi,
+		Model: f.model, Weights: opts, DType: products[f.precision], Tokenizer: f.text.tokenizer, Rules: f.text.rules, Phi: f.phi,
 		Pad: f.pad, Order: f.order, ExifOrientation: f.exif, Template: f.template,
 	})
 	if err != nil {

@@ -162,12 +162,18 @@ type galleryInfo struct {
 	Size       int          `json:"image_size,omitempty"`
 	Pad        string       `json:"pad,omitempty"`
 	Order      string       `json:"order,omitempty"`
+	Products   string       `json:"products,omitempty"`
 	Tool       string       `json:"tool,omitempty"`
 }
 
 func newGalleryInfo(g *search.Gallery) galleryInfo {
 	m := g.Meta()
-	return galleryInfo{g.Path(), g.Len(), m.Dim, m.DType.String(), m.Normalised, m.Coarse, m.Model, m.Size, m.Pad, m.Order, m.Tool}
+	info := galleryInfo{Path: g.Path(), Rows: g.Len(), Dim: m.Dim, DType: m.DType.String(), Normalised: m.Normalised, Coarse: m.Coarse,
+		Model: m.Model, Size: m.Size, Pad: m.Pad, Order: m.Order, Tool: m.Tool}
+	if m.Products != 0 {
+		info.Products = m.Products.String()
+	}
+	return info
 }
 
 func (g galleryInfo) String() string {
@@ -180,6 +186,9 @@ func (g galleryInfo) String() string {
 	line("model", "%v", g.Model)
 	if g.Size > 0 {
 		line("images", "%d x %d, pad %s, order %s", g.Size, g.Size, g.Pad, g.Order)
+	}
+	if g.Products != "" {
+		line("products", "%s", g.Products)
 	}
 	line("tool", "%s", g.Tool)
 	return b.String()

@@ -58,6 +58,9 @@ func (d *Device) Describe() string {
 	return fmt.Sprintf("CPU, %s kernels, %d threads", d.k.Name, d.Threads())
 }
 
+// Activations implements runtime.Device: they are f32 and rounded in front of each product.
+func (d *Device) Activations(runtime.DType) runtime.DType { return runtime.F32 }
+
 // Alloc implements runtime.Device.
 func (d *Device) Alloc(dt runtime.DType, n int) (runtime.Buffer, error) {
 	if n < 0 || dt.Size() == 0 {

@@ -85,7 +85,7 @@ func TestGoldenImages(t *testing.T) {
 			var out [2][]float32
 			dim := 0
 			for i, d := range devs {
-				e, err := clipnet.NewImageEncoder(d, m)
+				e, err := clipnet.NewImageEncoder(d, m, clipnet.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -121,7 +121,7 @@ func TestGoldenText(t *testing.T) {
 			var out [2][]float32
 			dim := 0
 			for i, d := range devs {
-				e, err := clipnet.NewTextEncoder(d, m, false)
+				e, err := clipnet.NewTextEncoder(d, m, clipnet.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}

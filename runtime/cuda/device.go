@@ -118,6 +118,9 @@ func (d *Device) start() (err error) {
 // Name implements runtime.Device.
 func (d *Device) Name() string { return fmt.Sprintf("cuda:%d", d.ordinal) }
 
+// Activations implements runtime.Device.
+func (d *Device) Activations(runtime.DType) runtime.DType { return runtime.F32 }
+
 // Describe implements runtime.Device.
 func (d *Device) Describe() string {
 	return fmt.Sprintf("%s, %d MiB, compute capability %d.%d, %s kernels", d.name, d.memory>>20, d.major, d.minor, d.arch)

@@ -48,7 +48,7 @@ func TestOTI(t *testing.T) {
 	o.Steps, o.Batch, o.Parallel, o.Gamma = 2, 2, 4, .1
 	var got [2][]oti.Result
 	for i, d := range both(t) {
-		text, err := clipnet.NewTextEncoder(d, m, true)
+		text, err := clipnet.NewTextEncoder(d, m, clipnet.Options{Grad: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,9 @@ func (Device) Name() string     { return "reference" }
 func (Device) Describe() string { return "naive float64 loops" }
 func (Device) Close() error     { return nil }
 
+// Activations are as the CPU device has them: the table's cases name the dtypes of their operands themselves.
+func (Device) Activations(runtime.DType) runtime.DType { return runtime.F32 }
+
 func (Device) Alloc(dt runtime.DType, n int) (runtime.Buffer, error) { return newBuffer(dt, n), nil }
 
 // Buffer is host memory: floats for every floating-point type, ints for the others.
@@ -103,24 +106,32 @@ func (b *Buffer) WriteRaw(off int, src []byte) error {
 	return b.WriteF32(off, v)
 }
 
-// Weight keeps the matrix as float64.
+// Weight keeps the matrix as float64, rounded to the type that products are made in.
 type Weight struct {
+	dt      runtime.DType
 	out, in int
 	w       []float64
 }
 
 func (w *Weight) Shape() (int, int)    { return w.out, w.in }
-func (w *Weight) DType() runtime.DType { return runtime.F32 }
+func (w *Weight) DType() runtime.DType { return w.dt }
 func (w *Weight) Close() error         { return nil }
 
 func (Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
+	dt := o.DType
+	if dt == 0 {
+		dt = runtime.F32
+	}
+	if !dt.Float() {
+		return nil, fmt.Errorf("reference: pack: products in %s: %w", dt, runtime.ErrUnsupported)
+	}
 	v := make([]float32, m.Rows*m.Cols)
 	if err := decode(v, m.DType, m.Data); err != nil {
 		return nil, err
 	}
-	w := &Weight{m.Rows, m.Cols, make([]float64, len(v))}
+	w := &Weight{dt, m.Rows, m.Cols, make([]float64, len(v))}
 	for i, x := range v {
-		w.w[i] = float64(x)
+		w.w[i] = float64(round(dt, x))
 	}
 	return w, nil
 }

@@ -42,6 +42,7 @@ func (p *program) linearGrad(o runtime.LinearGrad) {
 		if o.DX.Absent() {
 			continue
 		}
+		g = factor(o.W, g)
 		for i := range in {
 			s := 0.0
 			for j := range out {

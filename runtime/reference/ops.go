@@ -158,6 +158,7 @@ func (p *program) patchEmbed(o runtime.PatchEmbed) {
 	w, px, out := o.W.(*Weight), p.mat(o.Pixels), p.mat(o.Out)
 	grid := o.Size / o.Patch
 	for b := range p.live(o.Images) {
+		image := factor(w, px.row(b))
 		for r := range o.Rows() {
 			for j := range w.out {
 				s := p.mat(o.Class).at(0, j)
@@ -166,7 +167,7 @@ func (p *program) patchEmbed(o runtime.PatchEmbed) {
 					gy, gx := (r-1)/grid, (r-1)%grid
 					for i := range w.in {
 						c, y, x := i/(o.Patch*o.Patch), i/o.Patch%o.Patch, i%o.Patch
-						s += w.w[j*w.in+i] * px.at(b, (c*o.Size+gy*o.Patch+y)*o.Size+gx*o.Patch+x)
+						s += w.w[j*w.in+i] * image[(c*o.Size+gy*o.Patch+y)*o.Size+gx*o.Patch+x]
 					}
 				}
 				out.set(b*o.Rows()+r, j, s+p.mat(o.Pos).at(r, j))
@@ -233,11 +234,21 @@ func (p *program) matrixOf(w runtime.Weight, dense runtime.View) func(j, i int) 
 	return p.mat(dense).at
 }
 
+// factor is x as it goes into products with w: rounded in place to the type that these are made in. w may be nil.
+func factor(w runtime.Weight, x []float64) []float64 {
+	if w, ok := w.(*Weight); ok && w.dt != runtime.F32 {
+		for i, v := range x {
+			x[i] = float64(round(w.dt, float32(v)))
+		}
+	}
+	return x
+}
+
 func (p *program) linear(o runtime.Linear) {
 	out, in := o.Shape()
 	w := p.matrixOf(o.W, o.Dense)
 	for r := range p.live(o.Rows) {
-		x := p.norm(o.Norm, p.mat(o.X).row(r))
+		x := factor(o.W, p.norm(o.Norm, p.mat(o.X).row(r)))
 		for j := range out {
 			s := 0.0
 			for i := range in {
@@ -261,7 +272,7 @@ func (p *program) linear(o runtime.Linear) {
 func (p *program) project(o runtime.Project) {
 	w := o.W.(*Weight)
 	for r := range p.live(o.Rows) {
-		x := p.norm(o.Norm, p.mat(o.X).row(index(p.ints(o.Pool), r)))
+		x := factor(w, p.norm(o.Norm, p.mat(o.X).row(index(p.ints(o.Pool), r))))
 		y, sq := make([]float64, w.out), 0.0
 		for j := range y {
 			for i := range w.in {

@@ -63,7 +63,7 @@ func (e *Evaluator) cachePath(d *Dataset, dir string) (string, error) {
 		return "", fmt.Errorf("eval: cache: %w", err)
 	}
 	p := e.Engine.Preprocessing()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%d\x00%t", root, e.Engine.Model().Hash, p.Pad, p.Order, p.Filter, p.ExifOrientation))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%t", root, e.Engine.Model().Hash, e.Engine.Meta().Products, p.Pad, p.Order, p.Filter, p.ExifOrientation))
 	return filepath.Join(dir, d.Name+"-"+d.Split+"-"+hex.EncodeToString(sum[:8])+".isx"), nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Images measures a model's image tower, from pixels.
 func (b Bench) Images(ctx context.Context, m *weights.CLIP, name string) error {
-	enc, err := clipnet.NewImageEncoder(b.Device, m)
+	enc, err := clipnet.NewImageEncoder(b.Device, m, clipnet.Options{})
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (b Bench) Images(ctx context.Context, m *weights.CLIP, name string) error {
 
 // Captions measures a model's text tower, from ids.
 func (b Bench) Captions(ctx context.Context, m *weights.CLIP, name string) error {
-	enc, err := clipnet.NewTextEncoder(b.Device, m, false)
+	enc, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{})
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const otiSteps = 4
 // pseudo phrase, both losses, backward, AdamW and the average. The plain phrases' features are made before the first step and not
 // measured: a run of hundreds of steps makes each once.
 func (b Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
-	text, err := clipnet.NewTextEncoder(b.Device, m, true)
+	text, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{Grad: true})
 	if err != nil {
 		return err
 	}
