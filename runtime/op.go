@@ -14,6 +14,8 @@ type Op interface {
 	// operands yields every view, absent ones included.
 	operands(yield func(View) bool)
 	check(c *checker)
+	// work adds up what one execution takes.
+	work(c *cost)
 }
 
 // writes is the Writes of an operation with the given outputs.

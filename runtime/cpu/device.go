@@ -19,6 +19,8 @@ type Device struct {
 	k    *simd.Kernels
 	pool *pool
 	mu   sync.Mutex // one program or search at a time owns the pool
+
+	profile profile
 }
 
 // Options of a device.

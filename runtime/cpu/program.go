@@ -16,10 +16,11 @@ type phase struct {
 // program implements runtime.Program.
 type program struct {
 	dev     *Device
-	name    string
+	plan    *runtime.Plan
 	buffers []*buffer // by slot - 1
 	owned   []*buffer
 	phases  []phase
+	ends    []int // of each operation's phases
 }
 
 // matrix is a view resolved to f32 memory.
@@ -53,7 +54,7 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	prog := &program{dev: d, name: p.Name()}
+	prog := &program{dev: d, plan: p}
 	offsets, size := p.Arena(cacheLine)
 	arena := alignedBytes(size)
 	for i, s := range p.Slots() {
@@ -78,12 +79,13 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	c := &compiler{dev: d, plan: p, prog: prog}
 	// The first pass finds out how much scratch the hungriest operation takes; the second hands it out.
 	for range 2 {
-		prog.phases, c.scratch = nil, alignedFloats(c.need)
+		prog.phases, prog.ends, c.scratch = nil, nil, alignedFloats(c.need)
 		for i, op := range p.Ops() {
 			c.used = 0
 			if c.op(op); c.err != nil {
 				return nil, fmt.Errorf("cpu: compile %q: operation %d, %s: %w", p.Name(), i, op.Name(), c.err)
 			}
+			prog.ends = append(prog.ends, len(prog.phases))
 		}
 	}
 	return prog, nil
@@ -220,11 +222,18 @@ func blocks(n, size int) int { return (n + size - 1) / size }
 func (p *program) Run(ctx context.Context) error {
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
-	for i := range p.phases {
+	done := 0
+	for op, end := range p.ends {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("cpu: run %q: %w", p.name, err)
+			return fmt.Errorf("cpu: run %q: %w", p.plan.Name(), err)
 		}
-		p.dev.pool.run(p.phases[i].tasks(), p.phases[i].run)
+		start := p.dev.profile.now()
+		for ; done < end; done++ {
+			p.dev.pool.run(p.phases[done].tasks(), p.phases[done].run)
+		}
+		if p.dev.profile.on() {
+			p.profiled(op, start)
+		}
 	}
 	return nil
 }
@@ -237,6 +246,6 @@ func (p *program) Close() error {
 	for _, b := range p.owned {
 		b.Close()
 	}
-	p.phases, p.owned = nil, nil
+	p.phases, p.ends, p.owned = nil, nil, nil
 	return nil
 }

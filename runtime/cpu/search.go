@@ -91,7 +91,14 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 	defer d.mu.Unlock()
 	s.first, s.chunk = first, c
 	s.coarse.chunk(s.queries, c.Coarse, s.nq <= d.k.MR)
+	start := d.profile.now()
 	d.pool.run(blocks(c.Rows, s.rows), s.scan)
+	if d.profile.on() {
+		if !s.coarse.on {
+			c.Coarse = nil
+		}
+		d.profile.report(runtime.Event{Plan: "search", Name: "search", Work: runtime.SearchWork(c, s.nq, s.dim)}, start)
+	}
 	s.chunk = runtime.Chunk{}
 	return nil
 }
@@ -138,7 +145,11 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.merge.hits, s.merge.counts = hits, counts
+	start := d.profile.now()
 	d.pool.run(s.nq, s.merge.task)
+	if d.profile.on() {
+		d.profile.report(runtime.Event{Plan: "search", Index: 1, Name: "searchmerge", Work: runtime.Work{Rows: s.nq, DType: runtime.F32}}, start)
+	}
 	s.merge.hits, s.merge.counts = nil, nil
 	return nil
 }
