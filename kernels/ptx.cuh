@@ -38,6 +38,83 @@ DEVICE void warp_barrier() { __syncwarp(); }
 // shuffle_xor returns v of the lane whose number differs by the mask. All lanes of the warp must call it.
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 
+// Products of small matrices by a warp, C += A B, all lanes together. Lane 4g + t holds
+//
+//	A [16, 16] f16 or bf16, words of two elements of a row: (g, 2t), (g+8, 2t), (g, 2t+8), (g+8, 2t+8)
+//	B [16, 8], words of two elements of a column: (2t, g), (2t+8, g)
+//	C [16, 8] f32: (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1)
+//
+// mma_s8 is the same of bytes, A [16, 32] and B [32, 8], words of four: (g, 4t), (g+8, 4t), (g, 4t+16), (g+8, 4t+16) and (4t, g),
+// (4t+16, g), with i32 sums. PTX ISA: mma.m16n8k16, mma.m16n8k32.
+DEVICE void mma_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+DEVICE void mma_bf16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+DEVICE void mma_s8(int (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+	asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+DEVICE uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
+
+// ldmatrix loads n matrices of 8 rows of 16 bytes from shared memory, one word of each a lane. Lane 8m + r gives the address of row
+// r of matrix m, aligned to 16 bytes; lane 4g + t gets elements 2t and 2t+1 of row g, with trans of column g. It waits for nobody.
+DEVICE void ldmatrix_x1(uint32_t &r, const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=r"(r) : "r"(shared_address(row)) : "memory");
+}
+DEVICE void ldmatrix_x2(uint32_t (&r)[2], const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(shared_address(row)) : "memory");
+}
+DEVICE void ldmatrix_x4(uint32_t (&r)[4], const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+	             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+DEVICE void ldmatrix_x1_trans(uint32_t &r, const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1];" : "=r"(r) : "r"(shared_address(row)) : "memory");
+}
+DEVICE void ldmatrix_x2_trans(uint32_t (&r)[2], const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+	             : "=r"(r[0]), "=r"(r[1]) : "r"(shared_address(row)) : "memory");
+}
+DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void *row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+	             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+
+// copy_async copies 16 bytes from global to shared memory, both aligned to 16, without waiting: the first n from memory, zeros for
+// the rest; with n = 0 nothing is read. copy_commit closes a group of the thread's copies, copy_wait<N> waits for all of its
+// groups but the last N. Other threads see the bytes behind a barrier after that.
+DEVICE void copy_async(void *to, const void *from, int n) {
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+	             :: "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(n) : "memory");
+}
+DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N>
+DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+
+// pack_f16 and pack_bf16 round two numbers to nearest even, x the lower half of the word.
+DEVICE uint32_t pack_f16(float x, float y) {
+	uint32_t w;
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(y), "f"(x));
+	return w;
+}
+DEVICE uint32_t pack_bf16(float x, float y) {
+	uint32_t w;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(y), "f"(x));
+	return w;
+}
+
+// exp2_fast is 2^x by the special function unit, within 2 ulp, subnormal results flushed to zero.
+DEVICE float exp2_fast(float x) {
+	float y;
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
+
 // atomic_increment adds one to *p, which kernels reach no other way, and returns what it was.
 DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
 
@@ -85,6 +162,41 @@ DEVICE void barrier() { emu::barrier(); }
 DEVICE void warp_barrier() { emu::warp_barrier(); }
 DEVICE float shuffle_xor(float v, int mask) { return emu::shuffle_xor(v, mask); }
 DEVICE int atomic_increment(int *p) { return emu::atomic_increment(p); }
+
+#define EMU_MMA(name, type, Parts)                                                                          \
+	DEVICE void name(type (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {                        \
+		const emu::Parts d = emu::name({{a[0], a[1], a[2], a[3]}}, b0 | uint64_t(b1) << 32, {{c[0], c[1], c[2], c[3]}}); \
+		c[0] = d.x[0], c[1] = d.x[1], c[2] = d.x[2], c[3] = d.x[3];                                             \
+	}
+EMU_MMA(mma_f16, float, Floats)
+EMU_MMA(mma_bf16, float, Floats)
+EMU_MMA(mma_s8, int, Ints)
+#undef EMU_MMA
+
+#define EMU_LDMATRIX(suffix, transposed)                                                        \
+	DEVICE void ldmatrix_x1##suffix(uint32_t &r, const void *row) { r = emu::ldmatrix(row, 1, transposed).x[0]; } \
+	DEVICE void ldmatrix_x2##suffix(uint32_t (&r)[2], const void *row) {                           \
+		const emu::Words w = emu::ldmatrix(row, 2, transposed);                                       \
+		r[0] = w.x[0], r[1] = w.x[1];                                                                 \
+	}                                                                                             \
+	DEVICE void ldmatrix_x4##suffix(uint32_t (&r)[4], const void *row) {                           \
+		const emu::Words w = emu::ldmatrix(row, 4, transposed);                                       \
+		r[0] = w.x[0], r[1] = w.x[1], r[2] = w.x[2], r[3] = w.x[3];                                   \
+	}
+EMU_LDMATRIX(, false)
+EMU_LDMATRIX(_trans, true)
+#undef EMU_LDMATRIX
+
+DEVICE void copy_async(void *to, const void *from, int n) { emu::copy_async(to, from, n); }
+DEVICE void copy_commit() { emu::copy_commit(); }
+template <int N>
+DEVICE void copy_wait() { emu::copy_wait(N); }
+DEVICE uint32_t pack_f16(float x, float y) { return emu::f32_to_f16(x) | (uint32_t)emu::f32_to_f16(y) << 16; }
+DEVICE uint32_t pack_bf16(float x, float y) { return emu::f32_to_bf16(x) | (uint32_t)emu::f32_to_bf16(y) << 16; }
+DEVICE float exp2_fast(float x) {
+	const float y = exp2f(x);
+	return y < 1.17549435e-38f ? 0.0f : y;
+}
 DEVICE float f16_to_f32(uint16_t h) { return emu::f16_to_f32(h); }
 DEVICE uint16_t f32_to_f16(float f) { return emu::f32_to_f16(f); }
 DEVICE uint16_t f32_to_bf16(float f) { return emu::f32_to_bf16(f); }

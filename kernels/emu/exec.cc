@@ -82,12 +82,21 @@ void Worker::barrier() {
 	else yield();
 }
 
-void Worker::warp_barrier(bool orders) {
+void Worker::collective(Kind kind, void (*finish)(Exchange &)) {
+	static const char *const names[] = {"its barrier", "a shuffle", "a product", "a load of matrices"};
 	Warp &warp = warps[thread / 32];
+	if (warp.waiting && warp.kind != kind)
+		return fail(false, "lanes of a warp are at %s and at %s", names[warp.kind], names[kind]);
+	if (kind >= MMA && warp.alive != 32) return fail(false, "%s by %u lanes of a warp", names[kind], warp.alive);
+	warp.kind = kind;
 	fibers[thread].state = AtWarp;
-	if (++warp.waiting == warp.alive) release_warp(thread / 32, orders);
-	else yield();
+	unsigned turn = fibers[thread].turn++;
+	if (++warp.waiting < warp.alive) return yield();
+	if (finish) finish(warp.exchanges[turn % 2]);
+	release_warp(thread / 32, kind == Barrier);
 }
+
+Exchange &Worker::exchange() { return warps[thread / 32].exchanges[fibers[thread].turn % 2]; }
 
 // fail ends the block: the running fiber never returns.
 void Worker::fail(bool memory_fault, const char *format, ...) {
@@ -115,12 +124,16 @@ void Worker::run_block(unsigned number) {
 	index[0] = number % l.grid[0], index[1] = number / l.grid[0] % l.grid[1], index[2] = number / l.grid[0] / l.grid[1];
 	start = ++clock;
 	block = {l.block, 0, start};
-	warps.assign((l.block + 31) / 32, Warp{0, 0, start, {}});
+	warps.resize((l.block + 31) / 32);
+	for (Warp &w : warps) w.alive = w.waiting = 0, w.ordered = start;
 	if (!shared || shared->size != l.shared) shared = std::make_unique<Region>(l.shared, true);
 	stale = true;
 	for (unsigned i = 0; i < l.block; i++) {
 		warps[i / 32].alive++;
-		fibers[i] = {prepare(stacks.bottom(i), enter), Ready};
+		fibers[i].context = prepare(stacks.bottom(i), enter);
+		fibers[i].state = Ready;
+		fibers[i].turn = fibers[i].group = 0;
+		fibers[i].copies.clear();
 	}
 	while (block.alive && !run->stop.load(std::memory_order_relaxed)) {
 		bool moved = false;
@@ -171,21 +184,8 @@ Fault execute(Memory &memory, const Launch &launch, Order order, unsigned worker
 int thread_index() { return int(current->thread); }
 int block(int axis) { return int(current->index[axis]); }
 void barrier() { current->barrier(); }
-void warp_barrier() { current->warp_barrier(true); }
+void warp_barrier() { current->collective(Barrier); }
 void *shared_memory() { return current->shared->base; }
-
-// The value goes through a slot of the lane; the two waits order no other memory, as on the chip.
-float shuffle_xor(float v, int mask) {
-	Worker *w = current;
-	Warp &warp = w->warps[w->thread / 32];
-	unsigned lane = w->thread % 32, from = lane ^ unsigned(mask);
-	warp.lanes[lane] = v;
-	w->warp_barrier(false);
-	if (from >= 32 || from + w->thread / 32 * 32 >= w->run->launch.block) w->fail(false, "shuffle from lane %u, which does not exist", from);
-	float r = warp.lanes[from];
-	w->warp_barrier(false);
-	return r;
-}
 
 float bits_to_f32(uint32_t x) {
 	float f;

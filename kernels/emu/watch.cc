@@ -7,6 +7,7 @@
 #include "worker.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace emu {
 
@@ -102,6 +103,14 @@ void Worker::reach(uintptr_t p, size_t n) {
 	if (offset % n) return fail(true, "atomic operation on %zu bytes at byte %zu of an allocation", n, offset);
 	if (r->shadow[offset / granule].written.load(std::memory_order_relaxed) != 15)
 		return fail(false, "atomic operation on byte %zu of global memory, which was never written", offset);
+}
+
+void Worker::sent(uint8_t *p, size_t n) {
+	access(uintptr_t(p), n, true);
+	if (!shared->holds(uintptr_t(p), n)) return outside(uintptr_t(p), n, true);
+	memset(p, 0xff, n);
+	size_t first = size_t(p - shared->base) / granule;
+	for (size_t i = 0; i < n / granule; i++) shared->shadow[first + i].written.store(0, std::memory_order_relaxed);
 }
 
 int atomic_increment(int *p) {

@@ -26,9 +26,19 @@ struct Run {
 
 enum State : uint8_t { Ready, AtBlock, AtWarp, Done };
 
+// Copy is an asynchronous copy on its way.
+struct Copy {
+	uint8_t *to;
+	unsigned group;
+	uint8_t data[16];
+};
+
 struct Fiber {
 	Context context;
 	State state;
+	unsigned turn;  // collectives of the warp so far
+	unsigned group; // groups of copies committed so far
+	std::vector<Copy> copies;
 };
 
 struct Block {
@@ -36,10 +46,21 @@ struct Block {
 	uint64_t ordered; // the clock at the last barrier
 };
 
+// Exchange is what the lanes of a warp hand each other in one collective. A lane that is through may begin the next one
+// while others still read, so that there are two, taken in turn.
+struct Exchange {
+	uint32_t in[32][10], out[32][4];
+	const void *rows[32];
+};
+
+// Collective functions of a warp, all of whose lanes must be at the same one.
+enum Kind : uint8_t { Barrier, Shuffle, MMA, LoadMatrix };
+
 struct Warp {
 	unsigned alive, waiting;
 	uint64_t ordered;
-	float lanes[32];
+	Kind kind; // what the waiting lanes are at
+	Exchange exchanges[2];
 };
 
 struct Worker {
@@ -47,12 +68,17 @@ struct Worker {
 	void work(Run &r);
 	void run_block(unsigned number);
 	void barrier();
-	void warp_barrier(bool orders);
+	// collective waits for the warp's lanes; the last one there calls finish, if there is one. Only a Barrier orders memory.
+	void collective(Kind kind, void (*finish)(Exchange &) = nullptr);
+	// exchange is the running lane's for the collective that it is about to enter.
+	Exchange &exchange();
 	void fail(bool memory_fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
 	// access checks a kernel's load or store.
 	void access(uintptr_t p, size_t n, bool store);
 	// reach checks that an atomic operation is on memory that holds a value.
 	void reach(uintptr_t p, size_t n);
+	// sent marks memory that an asynchronous copy is to fill: nobody may touch it until it arrives.
+	void sent(uint8_t *p, size_t n);
 
 	int id;
 	Run *run = nullptr;

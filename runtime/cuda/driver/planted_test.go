@@ -112,6 +112,14 @@ func TestEmulatorFindsPlantedBugs(t *testing.T) {
 		{"planted_unwritten", 1, 32, 32, "never written"},
 		{"planted_divergent", 1, 32, 32, "deadlock"},
 		{"planted_blocks", 7, 32, 32, "race"},
+		{"planted_copy", 1, 32, 32, ""},
+		{"planted_copy_no_wait", 1, 32, 32, "never written"},
+		{"planted_copy_no_barrier", 1, 32, 32, "shared memory"},
+		{"planted_copy_too_soon", 1, 32, 32, "race"},
+		{"planted_ldmatrix", 1, 32, 32, ""},
+		{"planted_ldmatrix_no_barrier", 1, 32, 32, "shared memory"},
+		{"planted_ldmatrix_misaligned", 1, 32, 32, "no multiple of 16"},
+		{"planted_mma_divergent", 1, 32, 32, "lanes of a warp are at"},
 	} {
 		for _, order := range []string{"0", "1", "2", "3"} {
 			t.Run(tt.kernel+"/"+order, func(t *testing.T) {
