@@ -9,6 +9,8 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"isearle/weights/atomicfile"
 )
 
 // Journal keeps results of a run that is not finished beside its output, so that a killed run goes on where it stopped. Each Add is
@@ -27,7 +29,7 @@ var ErrOtherRun = errors.New("it belongs to a run with other images, options or 
 
 // OpenJournal opens or makes the journal of a run over images of pseudo-words of a width. identity tells runs apart.
 func OpenJournal(path, identity string, images, width int) (*Journal, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := atomicfile.OpenLocked(path)
 	if err != nil {
 		return nil, fmt.Errorf("oti: journal: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"isearle/weights/atomicfile"
 	"isearle/weights/mmap"
 )
 
@@ -53,12 +54,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errLocked is wrapped where another process writes the same file.
-var errLocked = errors.New("another process is writing it")
-
 // openJournal opens or begins the journal at path. With restart, what it holds is dropped.
 func openJournal(path string, meta Meta, restart bool) (*journal, error) {
-	f, err := openLocked(path)
+	f, err := atomicfile.OpenLocked(path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,29 +75,6 @@ func openJournal(path string, meta Meta, restart bool) (*journal, error) {
 		return nil, err
 	}
 	return j, nil
-}
-
-// openLocked opens a file that no other process writes and that is still at its path.
-func openLocked(path string) (*os.File, error) {
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-		if err != nil {
-			return nil, err
-		}
-		if err := lock(f); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("%q: %w", path, err)
-		}
-		here, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if there, err := os.Stat(path); err == nil && os.SameFile(here, there) {
-			return f, nil
-		}
-		f.Close() // its owner finished and removed it between our two steps
-	}
 }
 
 // begin writes the header of a new journal.

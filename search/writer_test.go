@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"isearle/runtime"
+	"isearle/weights/atomicfile"
 )
 
 // run goes through inputs as a program that embeds does, until it has computed stop of them, and reports how many were kept.
@@ -310,7 +311,7 @@ func TestWriterRefusals(t *testing.T) {
 	if err := w.Add("first", Digest{}, []float32{1, 0}); !errors.Is(err, ErrDuplicateID) {
 		t.Errorf("%v is not ErrDuplicateID", err)
 	}
-	if _, err := Create(path, meta, WriterOptions{}); !errors.Is(err, errLocked) {
+	if _, err := Create(path, meta, WriterOptions{}); !errors.Is(err, atomicfile.ErrLocked) {
 		t.Errorf("a second writer: %v", err)
 	}
 	if err := w.Close(); err != nil {

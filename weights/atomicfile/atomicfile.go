@@ -1,5 +1,6 @@
 // Package atomicfile replaces a file as a whole: whoever opens the path sees the old content or the new one, and the old
-// one survives every failure before the last step, a full disk and a killed process included.
+// one survives every failure before the last step, a full disk and a killed process included. It also keeps two processes from
+// writing one file that grows.
 package atomicfile
 
 import (

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"isearle/weights/atomicfile"
 )
 
 // Line is a concept with its phrases.
@@ -43,7 +45,7 @@ type File struct {
 // Open opens or creates the file at path and reads the concepts that it has. A whole line that is none of a journal's is an
 // error, for then the file is something else.
 func Open(path string) (*File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := atomicfile.OpenLocked(path)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

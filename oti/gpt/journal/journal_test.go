@@ -57,6 +57,18 @@ func TestResume(t *testing.T) {
 	}
 }
 
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	j, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if _, err := Open(path); err == nil {
+		t.Error("two runs write one file")
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.jsonl")
 	for _, c := range []struct{ content, word string }{
