@@ -20,3 +20,12 @@ type Event struct {
 	Time  time.Duration
 	Work
 }
+
+// Roofline is implemented by a Device that can measure what it does at most (Williams, Waterman and Patterson, Roofline, CACM 2009).
+type Roofline interface {
+	// Peak measures for a while how many operations a second the device does in products of a type, without memory. It wraps
+	// ErrUnsupported where the device has no instruction for the type.
+	Peak(dt DType, during time.Duration) (operations float64, err error)
+	// Bandwidth measures how many bytes a second the device reads from memory.
+	Bandwidth(during time.Duration) (bytes float64, err error)
+}

@@ -1,0 +1,5 @@
+//go:build !amd64 || noasm
+
+package simd
+
+func peaks(string) Peaks { return Peaks{F32: peakGeneric} }
