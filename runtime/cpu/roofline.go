@@ -21,7 +21,7 @@ func (d *Device) Peak(dt runtime.DType, during time.Duration) (float64, error) {
 
 const (
 	// bandwidthBytes is several times a last-level cache's share.
-	bandwidthBytes = 512 << 20
+	bandwidthBytes = 256 << 20
 	// bandwidthPiece is read by one call: some 10 us.
 	bandwidthPiece = 256 << 10
 )
