@@ -8,10 +8,11 @@ import (
 	"isearle/runtime"
 )
 
-// search implements runtime.Search. A task is a block of gallery rows: they are packed panel by panel into the worker's
-// scratch memory, converted to f32 on the way, multiplied with all queries tile by tile, and each tile of scores is compared
-// with the worker's own lists of best hits while it is in the first-level cache. Finish merges the lists; a key's order is
-// total, so the result does not depend on who scanned what.
+// search implements runtime.Search. A task is a block of gallery rows: for few queries they are transposed in registers and
+// multiplied at once; for more they are packed panel by panel into the worker's scratch memory, converted to f32 on the way,
+// and multiplied with all queries tile by tile. Each tile of scores is compared with the worker's own lists of best hits while
+// it is in the first-level cache. Finish merges the lists; a key's order is total, so the result does not depend on who
+// scanned what.
 type search struct {
 	dev     *Device
 	dim     int

@@ -25,7 +25,7 @@ func BenchmarkSearch(b *testing.B) {
 		name  string
 		chunk runtime.Chunk
 	}{{"f32", exact}, {"f16", f16}, {"f32+i8", f32}} {
-		for _, nq := range []int{1, 8, 32, 256} {
+		for _, nq := range []int{1, 3, 8, 32, 256} {
 			b.Run(fmt.Sprintf("%s/batch=%d", c.name, nq), func(b *testing.B) { benchSearch(b, c.chunk, values[:nq*benchDim], nq) })
 		}
 	}

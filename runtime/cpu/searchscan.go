@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"isearle/runtime"
+	"isearle/runtime/cpu/simd"
 )
 
 // scanner is what one worker needs to scan rows.
@@ -114,6 +115,10 @@ func (c *scanner) score(data []byte, ids []uint32) {
 // parts that stay in the first-level cache; the chain of multiply-adds goes on from part to part.
 func (c *scanner) scoreFew(data []byte, ids []uint32) {
 	s, k, n := c.s, c.s.dev.k, len(ids)
+	if s.nq <= simd.ScanQueries && s.dim%simd.ScanDepth == 0 {
+		c.scoreDirectly(data, ids)
+		return
+	}
 	part := max(1, partFloats/k.NR)
 	for at := 0; at < s.dim; at += part {
 		depth := min(part, s.dim-at)
@@ -122,6 +127,26 @@ func (c *scanner) scoreFew(data []byte, ids []uint32) {
 	}
 	for q := range s.nq {
 		c.offer(q, c.tile[q*k.NR:][:n], ids)
+	}
+}
+
+// scoreDirectly is score for so few queries that packing would cost more than the product.
+func (c *scanner) scoreDirectly(data []byte, ids []uint32) {
+	s, k := c.s, c.s.dev.k
+	size := s.dim * s.chunk.DType.Size()
+	for ; len(ids) > 0; data, ids = data[min(simd.ScanRows*size, len(data)):], ids[min(simd.ScanRows, len(ids)):] {
+		n := min(simd.ScanRows, len(ids))
+		switch s.chunk.DType {
+		case runtime.F32:
+			k.Scores(c.tile, as[float32](data), s.dim, n, s.queries, s.nq, s.dim)
+		case runtime.F16:
+			k.ScoresF16(c.tile, as[uint16](data), s.dim, n, s.queries, s.nq, s.dim)
+		case runtime.BF16:
+			k.ScoresBF16(c.tile, as[uint16](data), s.dim, n, s.queries, s.nq, s.dim)
+		}
+		for q := range s.nq {
+			c.offer(q, c.tile[q*simd.ScanRows:][:n], ids[:n])
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ func checked(k Kernels) *Kernels {
 	c := k
 	checkProduct(&c, k)
 	checkEpilogues(&c, k)
+	checkScan(&c, k)
 	c.LayerNorm = func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32) {
 		n := len(x)
 		need(dst, n)

@@ -84,6 +84,7 @@ func TestNoAccessOutside(t *testing.T) {
 					k.Gemm(y, k.NR, x, n, rows, w, n, false)
 				}
 				testPackFenced(k, f, n, last)
+				testScanFenced(k, f, n, last)
 			}
 		}
 	})
@@ -96,5 +97,19 @@ func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {
 		k.PackF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
 		k.PackBF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
 		k.PackI8(w, fenced(f[1], make([]int8, rows*n), last), n, rows, n)
+	}
+}
+
+func testScanFenced(k *Kernels, f [4]*fence, n int, last bool) {
+	if n == 0 || n%ScanDepth != 0 {
+		return
+	}
+	for rows := 1; rows <= ScanRows; rows++ {
+		for nq := 1; nq <= ScanQueries; nq++ {
+			dst, q := fenced(f[0], make([]float32, nq*ScanRows), last), fenced(f[1], make([]float32, nq*n), last)
+			k.Scores(dst, fenced(f[2], make([]float32, rows*n), last), n, rows, q, nq, n)
+			k.ScoresF16(dst, fenced(f[2], make([]uint16, rows*n), last), n, rows, q, nq, n)
+			k.ScoresBF16(dst, fenced(f[2], make([]uint16, rows*n), last), n, rows, q, nq, n)
+		}
 	}
 }

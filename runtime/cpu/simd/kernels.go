@@ -31,6 +31,18 @@ type Kernels struct {
 	// PackI8 is Pack from integers, without a scale.
 	PackI8 func(dst []float32, src []int8, stride, rows, k int)
 
+	// Scores computes the products of rows (1 to ScanRows) with queries (nq, 1 to ScanQueries), without packing:
+	//
+	//	dst[j*ScanRows+i] = sum over p < k of src[i*stride+p]*q[j*k+p]
+	//
+	// with the bits of Gemm. k is a multiple of ScanDepth. What dst holds for rows <= i < ScanRows is undefined. Rows i+ScanRows
+	// are fetched ahead.
+	Scores func(dst, src []float32, stride, rows int, q []float32, nq, k int)
+	// ScoresF16 is Scores for rows in IEEE half precision.
+	ScoresF16 func(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int)
+	// ScoresBF16 is Scores for rows in bfloat16.
+	ScoresBF16 func(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int)
+
 	// LayerNorm writes dst = (x-mean)*rstd*gamma + beta in two passes, with the biased variance and rstd = 1/sqrt(var+eps).
 	// dst may be x.
 	LayerNorm func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)

@@ -164,32 +164,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y0, Y8, Y8
+	VMOVUPS        Y8, (AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y0, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y8, (AX)
 	VMOVUPS        Y2, 64(AX)
-	VMOVUPS        Y10, 128(AX)
-	VMOVUPS        Y4, 192(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 192(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y0, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y6, 256(AX)
 	VMOVUPS        Y2, 320(AX)
-	VMOVUPS        Y3, 384(AX)
-	VMOVUPS        Y4, 448(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
 	MOVQ           64(SP), BX
 	VBROADCASTF128 (BX)(CX*1), Y2
 	VBROADCASTF128 16(BX)(CX*1), Y3
@@ -220,32 +220,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y1, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y1, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y8, 32(AX)
 	VMOVUPS        Y2, 96(AX)
-	VMOVUPS        Y10, 160(AX)
-	VMOVUPS        Y4, 224(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 160(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 224(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y1, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y6, 288(AX)
 	VMOVUPS        Y2, 352(AX)
-	VMOVUPS        Y3, 416(AX)
-	VMOVUPS        Y4, 480(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 416(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
 	ADDQ           $+32, CX
 	ADDQ           $+512, AX
 	SUBQ           $0x08, DX
@@ -532,32 +532,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y0, Y8, Y8
+	VMOVUPS        Y8, (AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y0, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y8, (AX)
 	VMOVUPS        Y2, 64(AX)
-	VMOVUPS        Y10, 128(AX)
-	VMOVUPS        Y4, 192(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 192(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y0, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y6, 256(AX)
 	VMOVUPS        Y2, 320(AX)
-	VMOVUPS        Y3, 384(AX)
-	VMOVUPS        Y4, 448(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
 	VBROADCASTF128 384(SP), Y2
 	VBROADCASTF128 400(SP), Y3
 	VINSERTF128    $0x01, 512(SP), Y2, Y2
@@ -580,32 +580,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y1, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y1, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y8, 32(AX)
 	VMOVUPS        Y2, 96(AX)
-	VMOVUPS        Y10, 160(AX)
-	VMOVUPS        Y4, 224(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 160(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 224(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y1, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y6, 288(AX)
 	VMOVUPS        Y2, 352(AX)
-	VMOVUPS        Y3, 416(AX)
-	VMOVUPS        Y4, 480(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 416(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
 	ADDQ           $+16, CX
 	ADDQ           $+512, AX
 	SUBQ           $0x08, DX
@@ -842,32 +842,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y0, Y8, Y8
+	VMOVUPS        Y8, (AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y0, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y8, (AX)
 	VMOVUPS        Y2, 64(AX)
-	VMOVUPS        Y10, 128(AX)
-	VMOVUPS        Y4, 192(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 192(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y0, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y6, 256(AX)
 	VMOVUPS        Y2, 320(AX)
-	VMOVUPS        Y3, 384(AX)
-	VMOVUPS        Y4, 448(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
 	VBROADCASTF128 384(SP), Y2
 	VBROADCASTF128 400(SP), Y3
 	VINSERTF128    $0x01, 512(SP), Y2, Y2
@@ -890,32 +890,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y1, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y1, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y8, 32(AX)
 	VMOVUPS        Y2, 96(AX)
-	VMOVUPS        Y10, 160(AX)
-	VMOVUPS        Y4, 224(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 160(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 224(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y1, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y6, 288(AX)
 	VMOVUPS        Y2, 352(AX)
-	VMOVUPS        Y3, 416(AX)
-	VMOVUPS        Y4, 480(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 416(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
 	ADDQ           $+16, CX
 	ADDQ           $+512, AX
 	SUBQ           $0x08, DX
@@ -1151,32 +1151,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y0, Y8, Y8
+	VMOVUPS        Y8, (AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y0, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y8, (AX)
 	VMOVUPS        Y2, 64(AX)
-	VMOVUPS        Y10, 128(AX)
-	VMOVUPS        Y4, 192(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 192(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y0, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y0, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y0, Y4, Y4
-	VMOVUPS        Y6, 256(AX)
 	VMOVUPS        Y2, 320(AX)
-	VMOVUPS        Y3, 384(AX)
-	VMOVUPS        Y4, 448(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
 	VBROADCASTF128 384(SP), Y2
 	VBROADCASTF128 400(SP), Y3
 	VINSERTF128    $0x01, 512(SP), Y2, Y2
@@ -1199,32 +1199,32 @@ l1:
 	VUNPCKHPS      Y8, Y4, Y4
 	VUNPCKLPS      Y2, Y10, Y8
 	VANDPS         Y1, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
 	VUNPCKHPS      Y2, Y10, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y4, Y6, Y10
-	VANDPS         Y1, Y10, Y10
-	VUNPCKHPS      Y4, Y6, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y8, 32(AX)
 	VMOVUPS        Y2, 96(AX)
-	VMOVUPS        Y10, 160(AX)
-	VMOVUPS        Y4, 224(AX)
+	VUNPCKLPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 160(AX)
+	VUNPCKHPS      Y4, Y6, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 224(AX)
 	VUNPCKLPS      Y7, Y3, Y2
 	VUNPCKHPS      Y7, Y3, Y4
 	VUNPCKLPS      Y9, Y5, Y3
 	VUNPCKHPS      Y9, Y5, Y5
 	VUNPCKLPS      Y3, Y2, Y6
 	VANDPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
 	VUNPCKHPS      Y3, Y2, Y2
 	VANDPS         Y1, Y2, Y2
-	VUNPCKLPS      Y5, Y4, Y3
-	VANDPS         Y1, Y3, Y3
-	VUNPCKHPS      Y5, Y4, Y4
-	VANDPS         Y1, Y4, Y4
-	VMOVUPS        Y6, 288(AX)
 	VMOVUPS        Y2, 352(AX)
-	VMOVUPS        Y3, 416(AX)
-	VMOVUPS        Y4, 480(AX)
+	VUNPCKLPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 416(AX)
+	VUNPCKHPS      Y5, Y4, Y2
+	VANDPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
 	ADDQ           $+8, CX
 	ADDQ           $+512, AX
 	SUBQ           $0x08, DX

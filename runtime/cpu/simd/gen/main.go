@@ -32,7 +32,7 @@ func generate(dir, out string) error {
 		return err
 	}
 	for _, set := range []isa{avx512, avx2} {
-		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "vector": vectorLoops, "peak": peaks} {
+		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "peak": peaks, "scan": scans, "vector": vectorLoops} {
 			g := &gen{Context: build.NewContext(), isa: set, values: values, data: map[string]Mem{}}
 			emit(g)
 			if err := g.write(filepath.Join(out, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {

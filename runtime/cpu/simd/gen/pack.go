@@ -68,7 +68,13 @@ func pack(g *gen, s source) {
 	g.XORQ(t.offset, t.offset)
 	again, done := g.label(), g.label()
 	g.Label(again)
-	t.columns()
+	t.load(0, 16)
+	t.prefetch(0, 16)
+	for group := 0; group < 16; group += g.width() {
+		t.columns(group, func(column int, r reg.VecVirtual) {
+			g.VMOVUPS(r, Mem{Base: t.dst, Disp: column*t.panel + 4*group})
+		})
+	}
 	g.ADDQ(I32(g.width()<<s.shift), t.offset)
 	g.ADDQ(I32(g.width()*t.panel), t.dst)
 	g.SUBQ(Imm(uint64(g.width())), left)
@@ -142,38 +148,44 @@ func (t *transposer) rowMasks(rows reg.Register) {
 	}
 }
 
-// columns transposes one register's width of columns.
-func (t *transposer) columns() {
-	g := t.g
-	if t.source.load != nil {
-		for i := range 16 {
-			row, v := g.GP64(), g.wide()
-			g.MOVQ(t.pointers.Offset(8*i), row)
-			t.source.load(g, Mem{Base: row, Index: t.offset, Scale: 1}, v)
-			g.VMOVUPS(v, t.block.Offset(4*g.width()*i))
-		}
+// load converts one register's width of columns of rows first to first+n-1 to the block on the stack, where the source needs it.
+func (t *transposer) load(first, n int) {
+	if t.source.load == nil {
+		return
 	}
-	// The next 16 rows arrive meanwhile: the hardware follows 16 streams badly. From memory this gained a quarter; from the
-	// second-level cache it costs as much of the far shorter time.
-	for i := range 16 {
+	g := t.g
+	for i := first; i < first+n; i++ {
+		row, v := g.GP64(), g.wide()
+		g.MOVQ(t.pointers.Offset(8*i), row)
+		t.source.load(g, Mem{Base: row, Index: t.offset, Scale: 1}, v)
+		g.VMOVUPS(v, t.block.Offset(4*g.width()*i))
+	}
+}
+
+// prefetch asks for the same columns of the rows 16 below rows first to first+n-1, which arrive meanwhile: the hardware follows
+// 16 streams badly. From memory this gained a quarter; from the second-level cache it costs as much of the far shorter time.
+func (t *transposer) prefetch(first, n int) {
+	g := t.g
+	for i := first; i < first+n; i++ {
 		row := g.GP64()
 		g.MOVQ(t.pointers.Offset(8*i), row)
 		g.ADDQ(t.offset, row)
 		g.PREFETCHT0(Mem{Base: row, Index: t.next, Scale: 1})
 	}
-	lanes := g.width() / 4 // of 128 bits, in a register
-	for group := 0; group < 16; group += g.width() {
-		quads := make([][4]reg.VecVirtual, lanes) // 4 columns each
-		for j := range 4 {
-			for lane := range lanes {
-				t.insert(quads, group+4*lane+j, j, lane)
-			}
+}
+
+// columns transposes one register's width of columns and hands them on in order, for the register's width of rows that begins
+// with row group.
+func (t *transposer) columns(group int, emit func(column int, r reg.VecVirtual)) {
+	lanes := t.g.width() / 4                  // of 128 bits, in a register
+	quads := make([][4]reg.VecVirtual, lanes) // 4 columns each
+	for j := range 4 {
+		for lane := range lanes {
+			t.insert(quads, group+4*lane+j, j, lane)
 		}
-		for c, quad := range quads {
-			for q, column := range t.transpose(quad, group/g.width()) {
-				g.VMOVUPS(column, Mem{Base: t.dst, Disp: (4*c+q)*t.panel + 4*group})
-			}
-		}
+	}
+	for c, quad := range quads {
+		t.transpose(quad, group/t.g.width(), func(q int, column reg.VecVirtual) { emit(4*c+q, column) })
 	}
 }
 
@@ -203,8 +215,8 @@ func (t *transposer) insert(quads [][4]reg.VecVirtual, row, j, lane int) {
 	}
 }
 
-// transpose transposes 4x4 in each lane of 4 registers and zeroes missing rows.
-func (t *transposer) transpose(in [4]reg.VecVirtual, group int) (out [4]reg.VecVirtual) {
+// transpose transposes 4x4 in each lane of 4 registers, zeroes missing rows where there are masks, and hands on the columns.
+func (t *transposer) transpose(in [4]reg.VecVirtual, group int, emit func(q int, column reg.VecVirtual)) {
 	g := t.g
 	var even, odd [2]reg.VecVirtual // rows 0, 2 and 1, 3
 	for i := range 2 {
@@ -214,22 +226,22 @@ func (t *transposer) transpose(in [4]reg.VecVirtual, group int) (out [4]reg.VecV
 	g.VUNPCKHPS(in[2], in[0], even[1])
 	g.VUNPCKLPS(in[3], in[1], odd[0])
 	g.VUNPCKHPS(in[3], in[1], odd[1])
-	for q := range out {
-		out[q] = g.wide()
+	for q := range 4 {
+		out := g.wide()
 		a, b := odd[q/2], even[q/2]
 		switch {
-		case g.isa == avx512 && q%2 == 0:
-			g.VUNPCKLPS_Z(a, b, t.k, out[q])
-		case g.isa == avx512:
-			g.VUNPCKHPS_Z(a, b, t.k, out[q])
+		case t.k != nil && q%2 == 0:
+			g.VUNPCKLPS_Z(a, b, t.k, out)
+		case t.k != nil:
+			g.VUNPCKHPS_Z(a, b, t.k, out)
 		case q%2 == 0:
-			g.VUNPCKLPS(a, b, out[q])
+			g.VUNPCKLPS(a, b, out)
 		default:
-			g.VUNPCKHPS(a, b, out[q])
+			g.VUNPCKHPS(a, b, out)
 		}
-		if g.isa == avx2 {
-			g.VANDPS(t.live[group], out[q], out[q])
+		if t.live != nil {
+			g.VANDPS(t.live[group], out, out)
 		}
+		emit(q, out)
 	}
-	return out
 }

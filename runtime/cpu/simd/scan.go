@@ -1,0 +1,62 @@
+package simd
+
+import "fmt"
+
+const (
+	// ScanRows is the number of rows that Scores takes at once, ScanQueries that of queries.
+	ScanRows, ScanQueries = 16, 4
+	// ScanDepth is what the dimension is a multiple of.
+	ScanDepth = 16
+)
+
+// checkScan wraps the loops of a search.
+func checkScan(c *Kernels, k Kernels) {
+	c.Scores = checkedScores(k.Scores)
+	c.ScoresF16 = checkedScores(k.ScoresF16)
+	c.ScoresBF16 = checkedScores(k.ScoresBF16)
+}
+
+func checkedScores[T any](scores func(dst []float32, src []T, stride, rows int, q []float32, nq, k int)) func([]float32, []T, int, int, []float32, int, int) {
+	return func(dst []float32, src []T, stride, rows int, q []float32, nq, k int) {
+		if rows < 1 || rows > ScanRows || nq < 1 || nq > ScanQueries || k < 1 || k%ScanDepth != 0 || rows > 1 && (stride < 0 || stride > len(src)) {
+			panic(fmt.Sprintf("simd: scores of %d rows (1 to %d), %d queries (1 to %d), depth %d, stride %d in %d",
+				rows, ScanRows, nq, ScanQueries, k, stride, len(src)))
+		}
+		need(dst, nq*ScanRows)
+		need(src, (rows-1)*stride+k)
+		need(q, nq*k)
+		scores(dst, src, stride, rows, q, nq, k)
+	}
+}
+
+func scoresGeneric(dst, src []float32, stride, rows int, q []float32, nq, k int) {
+	scoresPortable(dst, src, stride, rows, q, nq, k, fromF32)
+}
+
+func scoresF16Generic(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int) {
+	scoresPortable(dst, src, stride, rows, q, nq, k, fromF16)
+}
+
+func scoresBF16Generic(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int) {
+	scoresPortable(dst, src, stride, rows, q, nq, k, fromBF16)
+}
+
+// scoresPortable is every Scores in plain Go. Four chains side by side keep a core's multiplier busy.
+func scoresPortable[T any](dst []float32, src []T, stride, rows int, q []float32, nq, k int, convert func(T) float32) {
+	var last [4][]T
+	for i := 0; i < rows; i += len(last) {
+		for j := range last {
+			last[j] = src[min(i+j, rows-1)*stride:][:k]
+		}
+		for j := range nq {
+			var s [4]float32
+			for p, w := range q[j*k : j*k+k] {
+				s[0] += float32(convert(last[0][p]) * w)
+				s[1] += float32(convert(last[1][p]) * w)
+				s[2] += float32(convert(last[2][p]) * w)
+				s[3] += float32(convert(last[3][p]) * w)
+			}
+			copy(dst[j*ScanRows+i:], s[:])
+		}
+	}
+}
