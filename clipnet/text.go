@@ -27,6 +27,16 @@ func (p Prompt) word(place int) int {
 	return -1
 }
 
+// WithWord is the prompt with all its pseudo-words replaced by one.
+func (p Prompt) WithWord(word int) Prompt {
+	at := p.Pseudo
+	p.Pseudo = make([]Pseudo, len(at))
+	for i := range at {
+		p.Pseudo[i] = Pseudo{Place: at[i].Place, Word: word}
+	}
+	return p
+}
+
 // Pseudo puts row Word of the pseudo-words given to Encode at a place of a prompt.
 type Pseudo struct{ Place, Word int }
 

@@ -145,24 +145,14 @@ func (g *group) prompts(step int) []clipnet.Prompt {
 	var out []clipnet.Prompt
 	for k, i := range g.index {
 		t := g.draws.template(i, step, len(templates))
-		out = append(out, withWord(g.v.templates[t], k))
+		out = append(out, g.v.templates[t].WithWord(k))
 	}
 	for k := range g.index {
 		if p, ok := g.drawn(k, step); ok {
-			out = append(out, withWord(g.used[p].pseudo, k))
+			out = append(out, g.used[p].pseudo.WithWord(k))
 		}
 	}
 	return out
-}
-
-// withWord is a prompt with another pseudo-word.
-func withWord(p clipnet.Prompt, word int) clipnet.Prompt {
-	at := p.Pseudo
-	p.Pseudo = make([]clipnet.Pseudo, len(at))
-	for i := range at {
-		p.Pseudo[i] = clipnet.Pseudo{Place: at[i].Place, Word: word}
-	}
-	return p
 }
 
 // start writes what the steps do not change: the first pseudo-words, the targets of the content loss, the weights.

@@ -17,9 +17,9 @@ import (
 var stateNames = [...]string{"p", "m", "v"}
 
 // state reads every parameter and its moments from the device, in the order of stateNames.
-func (t *Trainer) state() ([][]float32, error) {
+func (t *loop) state() ([][]float32, error) {
 	var out [][]float32
-	for _, p := range t.plan.params {
+	for _, p := range t.params() {
 		for _, b := range p.buffers() {
 			x := make([]float32, b.Len())
 			if err := b.ReadF32(0, x); err != nil {
@@ -33,8 +33,8 @@ func (t *Trainer) state() ([][]float32, error) {
 
 func (p param) buffers() [len(stateNames)]runtime.Buffer { return [...]runtime.Buffer{p.p, p.m, p.v} }
 
-func (t *Trainer) setState(state [][]float32) error {
-	for i, p := range t.plan.params {
+func (t *loop) setState(state [][]float32) error {
+	for i, p := range t.params() {
 		for k, b := range p.buffers() {
 			if err := b.WriteF32(0, state[i*len(stateNames)+k]); err != nil {
 				return err
@@ -74,7 +74,7 @@ func (t *Trainer) identify() string {
 
 // Save writes a checkpoint, atomically. Training that is resumed from it ends in the same bytes as training that was not
 // interrupted.
-func (t *Trainer) Save(path string) error {
+func (t *loop) Save(path string) error {
 	state, err := t.state()
 	if err != nil {
 		return fmt.Errorf("phi: checkpoint %q: %w", path, err)
@@ -96,7 +96,7 @@ func (t *Trainer) Save(path string) error {
 }
 
 // Resume continues from a checkpoint of the same training.
-func (t *Trainer) Resume(path string) error {
+func (t *loop) Resume(path string) error {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return fmt.Errorf("phi: resume: %w", err)

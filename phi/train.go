@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -114,6 +113,7 @@ var ErrDiverged = errors.New("phi: training diverged")
 
 // Trainer distils OTI's pseudo-words into a network.
 type Trainer struct {
+	loop
 	dev      runtime.Device
 	text     *clipnet.TextEncoder
 	tok      *tokenizer.Tokenizer
@@ -121,13 +121,8 @@ type Trainer struct {
 	phrases  *oti.Phrases
 	opts     TrainOptions
 	examples []Example
-	net      *Network
 	choices  choices
 	plan     *trainPlan
-	step     int // steps made
-	history  []Record
-	identity string
-	watch    func(step int) // may be nil
 	plain    map[string][]float32
 }
 
@@ -148,17 +143,14 @@ func NewTrainer(dev runtime.Device, text *clipnet.TextEncoder, tok *tokenizer.To
 	if t.opts.Hidden == 0 {
 		t.opts.Hidden = 4 * in
 	}
-	t.identity = t.identify()
-	t.net = newNetwork(o.Arch, in, t.opts.Hidden, out, o.Seed)
+	t.loop = loop{net: newNetwork(o.Arch, in, t.opts.Hidden, out, o.Seed), examples: len(examples), batch: o.Batch, epochs: o.Epochs,
+		identity: t.identify(), makeStep: t.makeStep, params: func() []param { return t.plan.params },
+		order: func(epoch, n int) []int { return t.choices.order(epoch, n) }}
 	if err := t.compile(o.Batch * firstRows); err != nil {
 		return nil, err
 	}
-	for i, l := range t.net.Layers {
-		for k, x := range [][]float32{l.W, l.B} {
-			if err := t.plan.params[2*i+k].p.WriteF32(0, x); err != nil {
-				return nil, errors.Join(fmt.Errorf("phi: %w", err), t.Close())
-			}
-		}
+	if err := t.start(); err != nil {
+		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
@@ -219,53 +211,21 @@ func (t *Trainer) compile(rows int) error {
 	return nil
 }
 
+// tokens is how many there are in prompts.
+func tokens(prompts []clipnet.Prompt) (n int) {
+	for _, p := range prompts {
+		n += len(p.IDs)
+	}
+	return n
+}
+
 // grow compiles the step anew if a batch's phrases need more tokens than it holds.
 func (t *Trainer) grow(prompts []clipnet.Prompt) error {
-	rows := 0
-	for _, p := range prompts {
-		rows += len(p.IDs)
-	}
+	rows := tokens(prompts)
 	if rows <= t.plan.rows {
 		return nil
 	}
-	state, err := t.state()
-	if err != nil {
-		return err
-	}
-	if err := t.plan.prog.Close(); err != nil {
-		return err
-	}
-	if err := t.compile(rows + rows/4); err != nil {
-		return err
-	}
-	return t.setState(state)
-}
-
-// StepsPerEpoch is the number of whole batches.
-func (t *Trainer) StepsPerEpoch() int { return len(t.examples) / t.opts.Batch }
-
-// Done is the number of steps made, of all epochs.
-func (t *Trainer) Done() int { return t.step }
-
-// Epoch makes an epoch's steps and returns the means of its losses. After the last epoch it makes more, if asked.
-func (t *Trainer) Epoch(ctx context.Context) (Losses, error) {
-	var mean Losses
-	n := t.StepsPerEpoch()
-	order := t.choices.order(t.step/n, len(t.examples))
-	for k := range n {
-		l, err := t.makeStep(ctx, order[k*t.opts.Batch:(k+1)*t.opts.Batch])
-		if err != nil {
-			return mean, fmt.Errorf("phi: epoch %d, step %d: %w", t.step/n+1, k+1, err)
-		}
-		mean.Total += l.Total / float64(n)
-		mean.Distil += l.Distil / float64(n)
-		mean.GPT += l.GPT / float64(n)
-		if t.watch != nil {
-			t.watch(t.step)
-		}
-	}
-	t.history = append(t.history, Record{Epoch: t.step / n, Losses: mean})
-	return mean, nil
+	return t.regrow(t.plan.prog, func() error { return t.compile(rows + rows/4) })
 }
 
 // makeStep trains on a batch of examples.
@@ -280,14 +240,10 @@ func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
 	for _, i := range batch {
 		features, tokens = append(features, t.examples[i].Feature...), append(tokens, t.examples[i].Token...)
 	}
-	for k, m := range p.masks {
-		mask := make([]float32, m.Len())
-		t.choices.mask(t.step, k, t.opts.Dropout, mask)
-		if err := m.WriteF32(0, mask); err != nil {
-			return Losses{}, err
-		}
+	if err := writeMasks(p.masks, t.choices, t.step, t.opts.Dropout); err != nil {
+		return Losses{}, err
 	}
-	if err := errors.Join(p.features.WriteF32(0, features), p.targets.WriteF32(0, tokens), p.hyper.WriteF32(0, t.hyper())); err != nil {
+	if err := errors.Join(p.features.WriteF32(0, features), p.targets.WriteF32(0, tokens), p.hyper.WriteF32(0, adamW(t.opts.LR, t.opts.WeightDecay, t.step+1))); err != nil {
 		return Losses{}, err
 	}
 	if err := p.prog.Run(ctx); err != nil {
@@ -295,6 +251,18 @@ func (t *Trainer) makeStep(ctx context.Context, batch []int) (Losses, error) {
 	}
 	t.step++
 	return t.losses()
+}
+
+// writeMasks draws a step's dropout masks.
+func writeMasks(masks []runtime.Buffer, c choices, step int, dropout float64) error {
+	for k, m := range masks {
+		mask := make([]float32, m.Len())
+		c.mask(step, k, dropout, mask)
+		if err := m.WriteF32(0, mask); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // layout draws the batch's phrases and lays them out for the step.
@@ -312,9 +280,9 @@ func (t *Trainer) layout(ctx context.Context, batch []int) error {
 	return t.plan.gpt.graph.Layout(prompts)
 }
 
-// hyper are AdamW's numbers for the coming step, betas and eps PyTorch's.
-func (t *Trainer) hyper() []float32 {
-	return runtime.AdamWStep(t.opts.LR, t.opts.WeightDecay, .9, .999, 1e-8, 0, t.step+1)
+// adamW are the optimiser's numbers for step t, counted from 1; betas and eps are PyTorch's.
+func adamW(lr, decay float64, t int) []float32 {
+	return runtime.AdamWStep(lr, decay, .9, .999, 1e-8, 0, t)
 }
 
 func (t *Trainer) losses() (Losses, error) {
@@ -406,19 +374,6 @@ func (t *Trainer) plainFeatures(ctx context.Context, texts []string) ([]float32,
 		out = append(out, t.plain[s]...)
 	}
 	return out, nil
-}
-
-// Network returns the network as trained so far.
-func (t *Trainer) Network() (*Network, error) {
-	n := &Network{Arch: t.net.Arch, Act: t.net.Act, Meta: maps.Clone(t.net.Meta)}
-	for i, l := range t.net.Layers {
-		l.W, l.B = make([]float32, len(l.W)), make([]float32, len(l.B))
-		if err := errors.Join(t.plan.params[2*i].p.ReadF32(0, l.W), t.plan.params[2*i+1].p.ReadF32(0, l.B)); err != nil {
-			return nil, fmt.Errorf("phi: %w", err)
-		}
-		n.Layers = append(n.Layers, l)
-	}
-	return n, nil
 }
 
 // Close releases the device memory.

@@ -26,6 +26,27 @@ func (r *recorder) params() (out []paramViews) {
 	return out
 }
 
+// optimise records AdamW for every parameter.
+func (r *recorder) optimise(hyper runtime.View) {
+	for _, v := range r.params() {
+		r.p.Add(runtime.AdamW{P: v.p, G: v.g, M: v.m, V: v.v, Hyper: hyper, Rows: runtime.Fixed(v.p.Rows)})
+	}
+}
+
+// bind finds the masks and parameters in the compiled Plan, and writes what no step changes.
+func (r *recorder) bind(prog runtime.Program) (masks []runtime.Buffer, params []param, err error) {
+	for _, m := range r.masks {
+		masks = append(masks, buffer(prog, m))
+	}
+	for _, v := range r.params() {
+		params = append(params, param{buffer(prog, v.p), buffer(prog, v.g), buffer(prog, v.m), buffer(prog, v.v)})
+	}
+	if g := r.norm.Gamma; !g.Absent() {
+		err = buffer(prog, g).WriteF32(0, ones(g.Cols))
+	}
+	return masks, params, err
+}
+
 // temp makes a matrix of a row for each example.
 func (r *recorder) temp(name string, cols int) runtime.View {
 	return r.p.Temp(name, runtime.F32, r.all.Cap, cols)

@@ -48,38 +48,20 @@ func compileTrain(dev runtime.Device, text *clipnet.TextEncoder, n *Network, row
 		gpt = recordGPT(p, text, words, dWords, rows)
 	}
 	r.backward(dWords)
-	for _, v := range r.params() {
-		p.Add(runtime.AdamW{P: v.p, G: v.g, M: v.m, V: v.v, Hyper: hyper, Rows: runtime.Fixed(v.p.Rows)})
-	}
+	r.optimise(hyper)
 	prog, err := dev.Compile(p)
 	if err != nil {
 		return nil, err
 	}
 	t := &trainPlan{prog: prog, rows: rows, gpt: gpt, features: buffer(prog, features), targets: buffer(prog, targets),
 		words: buffer(prog, words), distil: buffer(prog, distilLoss), hyper: buffer(prog, hyper)}
-	for _, m := range r.masks {
-		t.masks = append(t.masks, buffer(prog, m))
+	if t.masks, t.params, err = r.bind(prog); err != nil || gpt == nil {
+		return t, err
 	}
-	for _, v := range r.params() {
-		t.params = append(t.params, param{buffer(prog, v.p), buffer(prog, v.g), buffer(prog, v.m), buffer(prog, v.v)})
-	}
-	return t, t.start(r, o)
+	return t, gpt.bind(prog, o)
 }
 
 func buffer(prog runtime.Program, v runtime.View) runtime.Buffer { return prog.Buffer(v.Slot) }
-
-// start writes what no step changes.
-func (t *trainPlan) start(r *recorder, o TrainOptions) error {
-	if g := r.norm.Gamma; !g.Absent() {
-		if err := buffer(t.prog, g).WriteF32(0, ones(g.Cols)); err != nil {
-			return err
-		}
-	}
-	if t.gpt == nil {
-		return nil
-	}
-	return t.gpt.bind(t.prog, o)
-}
 
 // gptTerm is the regularisation: the pseudo phrases' features against the plain ones'.
 type gptTerm struct {

@@ -33,7 +33,7 @@ type RunOptions struct {
 }
 
 // Run trains to the last epoch. A run that was killed goes on from its checkpoint and ends in the same bytes.
-func (t *Trainer) Run(ctx context.Context, o RunOptions) error {
+func (t *loop) Run(ctx context.Context, o RunOptions) error {
 	if o.Every < 1 || o.Validate != nil && o.ValidateEvery < 1 {
 		return fmt.Errorf("phi: a checkpoint every %d epochs, validation every %d", o.Every, o.ValidateEvery)
 	}
@@ -42,7 +42,7 @@ func (t *Trainer) Run(ctx context.Context, o RunOptions) error {
 	}
 	t.watch = o.Steps
 	defer func() { t.watch = nil }()
-	for len(t.history) < t.opts.Epochs {
+	for len(t.history) < t.epochs {
 		if _, err := t.Epoch(ctx); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (t *Trainer) Run(ctx context.Context, o RunOptions) error {
 		if err := t.validate(ctx, o); err != nil {
 			return err
 		}
-		if n%o.Every != 0 && n != t.opts.Epochs {
+		if n%o.Every != 0 && n != t.epochs {
 			continue
 		}
 		if err := t.Save(o.Checkpoint); err != nil {
@@ -66,7 +66,7 @@ func (t *Trainer) Run(ctx context.Context, o RunOptions) error {
 }
 
 // goOn resumes the checkpoint if there is one.
-func (t *Trainer) goOn(o RunOptions) error {
+func (t *loop) goOn(o RunOptions) error {
 	if _, err := os.Stat(o.Checkpoint); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -75,8 +75,8 @@ func (t *Trainer) goOn(o RunOptions) error {
 	if err := t.Resume(o.Checkpoint); err != nil {
 		return err
 	}
-	if len(t.history) > t.opts.Epochs {
-		return fmt.Errorf("phi: resume %q: it is of epoch %d already, beyond the %d that are asked for", o.Checkpoint, len(t.history), t.opts.Epochs)
+	if len(t.history) > t.epochs {
+		return fmt.Errorf("phi: resume %q: it is of epoch %d already, beyond the %d that are asked for", o.Checkpoint, len(t.history), t.epochs)
 	}
 	if o.Steps != nil {
 		o.Steps(t.step)
@@ -88,9 +88,9 @@ func (t *Trainer) goOn(o RunOptions) error {
 }
 
 // validate scores the network if it is time to.
-func (t *Trainer) validate(ctx context.Context, o RunOptions) error {
+func (t *loop) validate(ctx context.Context, o RunOptions) error {
 	n := len(t.history)
-	if o.Validate == nil || n%o.ValidateEvery != 0 && n != t.opts.Epochs {
+	if o.Validate == nil || n%o.ValidateEvery != 0 && n != t.epochs {
 		return nil
 	}
 	net, err := t.Network()
