@@ -42,7 +42,7 @@ func newTuneWorld(t *testing.T) tuneWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := clipnet.NewTextEncoder(dev, ckpt, true)
+	text, err := clipnet.NewTextEncoder(dev, ckpt, clipnet.Options{Grad: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,6 +185,14 @@ func (t *Trainer) concepts(e Example) []string {
 // firstRows is how many tokens an example's phrase is first expected to take; a longer batch compiles the step anew.
 const firstRows = 20
 
+// New is a network that is not trained, for features and pseudo-words of so many elements; hidden 0 is four times the feature's.
+func New(a Arch, in, hidden, out int, seed uint64) *Network {
+	if hidden == 0 {
+		hidden = 4 * in
+	}
+	return newNetwork(a, in, hidden, out, seed)
+}
+
 // newNetwork initialises as torch.nn.Linear does: weights and biases uniform in +-1/sqrt(in).
 func newNetwork(a Arch, in, hidden, out int, seed uint64) *Network {
 	n := &Network{Arch: a, Act: runtime.GELU, Meta: map[string]string{}}

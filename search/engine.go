@@ -40,6 +40,8 @@ type EngineOptions struct {
 	ExifOrientation bool
 	// Template is the prompt of composed queries; "" is DefaultTemplate.
 	Template string
+	// Tokens is how many copies of a pseudo-word stand in the place of each of the template's; 0 is 1.
+	Tokens int
 }
 
 // ErrNoPhi is wrapped where a pseudo-word is needed and no textual inversion network was given.
@@ -78,6 +80,10 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 	if e.template, err = tokenizer.ParseTemplate(o.Template); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
+	if o.Tokens < 0 {
+		return nil, fmt.Errorf("search: %d copies of a pseudo-word", o.Tokens)
+	}
+	e.template = e.template.Repeat(max(1, o.Tokens))
 	if e.ckpt, err = openModel(o); err != nil {
 		return nil, fmt.Errorf("search: open model: %w", err)
 	}
@@ -181,6 +187,15 @@ func (e *Engine) findTokenizer() (*tokenizer.Tokenizer, error) {
 }
 
 func (e *Engine) openPhi() (*phi.Encoder, error) {
+	n, err := e.Phi()
+	if err != nil {
+		return nil, err
+	}
+	return phi.NewEncoder(e.dev, n)
+}
+
+// Phi is the textual inversion network that Invert uses, for training to begin with.
+func (e *Engine) Phi() (*phi.Network, error) {
 	n, err := e.findPhi()
 	if err != nil {
 		return nil, err
@@ -192,7 +207,7 @@ func (e *Engine) openPhi() (*phi.Encoder, error) {
 	if hash := n.Meta[phi.MetaModel]; hash != "" && hash != e.ckpt.Hash() {
 		return nil, fmt.Errorf("search: phi was trained for model %.16s, not for %v", hash, e.Model())
 	}
-	return phi.NewEncoder(e.dev, n)
+	return n, nil
 }
 
 func (e *Engine) findPhi() (*phi.Network, error) {
@@ -218,6 +233,9 @@ func (e *Engine) Model() Model {
 	return Model{Name: name, Hash: e.ckpt.Hash()}
 }
 
+// Embedded says that the model is the one inside the program.
+func (e *Engine) Embedded() bool { return e.opts.Model == "" }
+
 // Meta describes features of images that this engine makes, in f32 and at unit length.
 func (e *Engine) Meta() Meta {
 	p := e.pre.Options()
@@ -232,6 +250,9 @@ func (e *Engine) Assumed() []string { return e.ckpt.Assumed }
 func (e *Engine) Config() weights.Config { return e.ckpt.Config }
 func (e *Engine) Dim() int               { return e.ckpt.Config.EmbedDim }
 func (e *Engine) Width() int             { return e.ckpt.Config.Text.Width }
+
+// Prompt is the prompt of a composed query with a relative caption.
+func (e *Engine) Prompt(caption string) tokenizer.Prompt { return e.template.Fill(caption) }
 
 // Tokenizer is the model's.
 func (e *Engine) Tokenizer() (*tokenizer.Tokenizer, error) { return e.words() }

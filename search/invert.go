@@ -20,11 +20,10 @@ func (e *Engine) OTI(phrases *oti.Phrases, o oti.Options) (*oti.Inverter, error)
 	return oti.New(e.dev, text, tok, e.opts.Rules, phrases, o)
 }
 
-// Associate ranks concepts for n raw image features [n, Dim]: the names of each image's top ones, best first. progress, if not nil, is
-// told how many names are encoded.
-func (e *Engine) Associate(ctx context.Context, names []string, features []float32, top int, progress func(done int)) ([][]string, error) {
+// EncodeConcepts computes the features of concepts' names, for Associate. progress, if not nil, is told how many names are done.
+func (e *Engine) EncodeConcepts(ctx context.Context, names []string, progress func(done int)) (*oti.Concepts, error) {
 	if len(names) == 0 {
-		return nil, fmt.Errorf("search: associate: no concepts")
+		return nil, fmt.Errorf("search: encode concepts: there are none")
 	}
 	text, err := e.gradient()
 	if err != nil {
@@ -34,9 +33,10 @@ func (e *Engine) Associate(ctx context.Context, names []string, features []float
 	if err != nil {
 		return nil, err
 	}
-	c, err := oti.EncodeConcepts(ctx, text, tok, e.opts.Rules, names, progress)
-	if err != nil {
-		return nil, err
-	}
-	return c.Associate(e.dev, features, min(top, len(names)))
+	return oti.EncodeConcepts(ctx, text, tok, e.opts.Rules, names, progress)
+}
+
+// Associate ranks concepts for n raw image features [n, Dim]: the names of each image's top ones, best first.
+func (e *Engine) Associate(c *oti.Concepts, features []float32, top int) ([][]string, error) {
+	return c.Associate(e.dev, features, min(top, len(c.Names)))
 }

@@ -23,3 +23,16 @@ func (e *Engine) TrainPhi(phrases *oti.Phrases, examples []phi.Example, o phi.Tr
 	}
 	return phi.NewTrainer(e.dev, text, tok, e.opts.Rules, phrases, examples, o)
 }
+
+// TunePhi prepares the training of a textual inversion network on triplets, beginning with n, which stays as it is.
+func (e *Engine) TunePhi(n *phi.Network, triplets []phi.Triplet, o phi.TuneOptions) (*phi.Tuner, error) {
+	text, err := e.gradient()
+	if err != nil {
+		return nil, err
+	}
+	tok, err := e.words()
+	if err != nil {
+		return nil, err
+	}
+	return phi.NewTuner(e.dev, text, tok, e.opts.Rules, n, triplets, o)
+}

@@ -58,6 +58,34 @@ func (t Template) Fill(caption string) Prompt {
 	return p
 }
 
+// Repeat returns the template with n pseudo-words, spaces between them, in the place of each.
+func (t Template) Repeat(n int) Template {
+	var out Template
+	for i, texts := range t.pieces {
+		if i > 0 {
+			for range n - 1 {
+				out.pieces = append(out.pieces, []string{" "})
+			}
+		}
+		out.pieces = append(out.pieces, texts)
+	}
+	return out
+}
+
+// Repeat is [Template.Repeat] of a prompt.
+func (p Prompt) Repeat(n int) Prompt {
+	var out Prompt
+	for i, text := range p.Pieces {
+		if i > 0 {
+			for range n - 1 {
+				out.Pieces = append(out.Pieces, " ")
+			}
+		}
+		out.Pieces = append(out.Pieces, text)
+	}
+	return out
+}
+
 // A CutError is a pseudo-word that does not fit into the text tower's context.
 type CutError struct {
 	Word    int // the first that does not fit, counted from 0

@@ -43,6 +43,7 @@ type answerer struct {
 	s      *session
 	engine *engine
 	failed bool // a query was named and left out
+	oti    *otiFlags
 	// pictures finds a picture inside the program by its id; nil if references are files only.
 	pictures func(id string) (demo.Picture, bool)
 }
@@ -105,7 +106,7 @@ func (a *answerer) compute(ctx context.Context, batch []queries.Query) ([]answer
 	}
 	dim := a.engine.Dim()
 	features := make([]float32, len(answers)*dim)
-	cut, err := a.engine.Compose(ctx, features, compositions)
+	cut, err := a.compose(ctx, features, answers, compositions)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +117,37 @@ func (a *answerer) compute(ctx context.Context, batch []queries.Query) ([]answer
 		answers[i].feature = features[i*dim : (i+1)*dim]
 	}
 	return answers, nil
+}
+
+// compose composes by phi or by OTI, which inverts each image once.
+func (a *answerer) compose(ctx context.Context, dst []float32, answers []answer, q []search.Composition) (truncated []int, err error) {
+	if a.engine.method != "oti" {
+		return a.engine.Compose(ctx, dst, q)
+	}
+	var names []string
+	var features []float32
+	var places []int // of each query's among names
+	for i, c := range q {
+		if c.Image == nil || c.Text == "" {
+			continue
+		}
+		at := slices.Index(names, answers[i].Image)
+		if at < 0 {
+			at = len(names)
+			names, features = append(names, answers[i].Image), append(features, c.Image...)
+		}
+		places = append(places, at)
+	}
+	a.oti.o.Tokens = a.engine.tokens
+	made, err := a.oti.words(ctx, a.s, a.engine.Engine, names, features)
+	if err != nil {
+		return nil, err
+	}
+	var words []float32
+	for _, at := range places {
+		words = append(words, made[at*a.engine.Width():(at+1)*a.engine.Width()]...)
+	}
+	return a.engine.ComposeWords(ctx, dst, q, words)
 }
 
 // references computes the raw features of a batch's images, each once.

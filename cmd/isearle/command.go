@@ -78,6 +78,7 @@ func commands() []entry {
 		{"search", searchHelp, func() command { return new(searchCommand) }},
 		{"invert", invertHelp, func() command { return new(invertCommand) }},
 		{"phi train", phiTrainHelp, func() command { return new(phiTrainCommand) }},
+		{"phi finetune", phiFinetuneHelp, func() command { return new(phiFinetuneCommand) }},
 		{"phi info", phiInfoHelp, func() command { return new(phiInfoCommand) }},
 		{"eval", evalHelp, func() command { return new(evalCommand) }},
 		{"phrases", phrasesHelp, func() command { return new(phrasesCommand) }},

@@ -21,15 +21,20 @@ Usage:
 A query is a reference image with a change, an image, or a text. QUERIES are lines of a path and a caption with a tab
 between, either of which may be empty, or JSON objects with the keys image and text, and perhaps id. The features have
 unit length. They are written as one object a line, or to an array (.npy), a file of lines (.jsonl) or a gallery
-(.isx).
+(.isx). With the model inside the program REF may be the id of a picture inside the program.
+
+The reference becomes a pseudo-word by phi, in one pass, or with --method oti by gradient steps, with the flags of
+isearle invert.
 
 Examples:
   isearle compose --image chair.jpg 'is made of wood'
   isearle compose -m ViT-B-32.pt --phi SEARLE_ViT-B32.pt -o queries.npy < queries.tsv
+  isearle compose -m ViT-B-32.pt --method oti --phrases phrases.jsonl --image chair.jpg 'is made of wood'
 `
 
 type composeCommand struct {
 	engine engineFlags
+	oti    otiFlags
 	image  string
 	output string
 }
@@ -41,6 +46,7 @@ func (c *composeCommand) flags(fs *pflag.FlagSet) {
 	c.engine.composeFlags(fs)
 	c.engine.imageFlags(fs)
 	c.engine.text.flags(fs)
+	c.oti.queryFlags(fs)
 }
 
 func (c *composeCommand) run(ctx context.Context, s *session, args []string) (err error) {
@@ -57,7 +63,10 @@ func (c *composeCommand) run(ctx context.Context, s *session, args []string) (er
 	if err != nil {
 		return err
 	}
-	a := answerer{s: s, engine: eng}
+	a := answerer{s: s, engine: eng, oti: &c.oti}
+	if eng.Embedded() {
+		a.pictures = demoPicture
+	}
 	placed := 0
 	err = a.each(ctx, asked, func(answers []answer) error {
 		for _, q := range answers {

@@ -22,6 +22,7 @@ type engineFlags struct {
 	phi        string
 	method     string
 	template   string
+	tokens     int
 	pad        preprocess.Pad
 	order      preprocess.Order
 	exif       bool
@@ -52,8 +53,13 @@ func (f *engineFlags) imageFlags(fs *pflag.FlagSet) {
 }
 
 func (f *engineFlags) composeFlags(fs *pflag.FlagSet) {
-	f.phiFlags(fs, "phi")
+	f.phiFlags(fs, "phi", "oti")
+	f.templateFlags(fs)
+}
+
+func (f *engineFlags) templateFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.template, "template", search.DefaultTemplate, "`PROMPT` of a composed query: $ is the image, {caption} the change")
+	fs.IntVar(&f.tokens, "tokens", 1, "`COPIES` of the pseudo-word in the place of each $ of a prompt")
 }
 
 // phiFlags registers the ways from an image to a pseudo-word, the first of methods being the default.
@@ -92,6 +98,8 @@ type engine struct {
 	*search.Engine
 	device  runtime.Device
 	threads int
+	method  string // how images become pseudo-words: "phi" or "oti"
+	tokens  int    // copies of a pseudo-word
 }
 
 // open opens the device and the model's files.
@@ -100,13 +108,16 @@ func (f *engineFlags) open() (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.tokens < 0 || f.tokens == 0 && f.template != "" {
+		return nil, usagef("--tokens %d: at least 1 is needed", f.tokens)
+	}
 	dev, err := f.device.open()
 	if err != nil {
 		return nil, err
 	}
 	e, err := search.OpenEngine(dev, search.EngineOptions{
 		Model: f.model, Weights: opts, DType: products[f.precision], Tokenizer: f.text.tokenizer, Rules: f.text.rules, Phi: f.phi,
-		Pad: f.pad, Order: f.order, ExifOrientation: f.exif, Template: f.template,
+		Pad: f.pad, Order: f.order, ExifOrientation: f.exif, Template: f.template, Tokens: f.tokens,
 	})
 	if err != nil {
 		if errors.Is(err, weights.ErrHeads) {
@@ -114,7 +125,7 @@ func (f *engineFlags) open() (*engine, error) {
 		}
 		return nil, errors.Join(err, dev.Close())
 	}
-	return &engine{e, dev, f.device.count()}, nil
+	return &engine{e, dev, f.device.count(), f.method, f.tokens}, nil
 }
 
 // Close releases the model and the device.

@@ -96,7 +96,7 @@ func (c *evalCommand) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.writeList, "write-list", "", "write the boxes that the seed chooses to `FILE` and use them")
 	c.engine.modelFlags(fs)
 	fs.StringVar(&c.engine.phi, "phi", "", "`FILE` of the textual inversion network for the model: safetensors, or the official checkpoint")
-	fs.StringVar(&c.engine.template, "template", search.DefaultTemplate, "`PROMPT` of a composed query: $ is the image, {caption} the change")
+	c.engine.templateFlags(fs)
 	c.engine.imageFlags(fs)
 	c.engine.text.flags(fs)
 	c.oti.methodFlags(fs)
@@ -194,6 +194,9 @@ func (c *evalCommand) open(s *session, args []string) (*eval.Dataset, []eval.Met
 	if o.Template.PseudoWords() == 0 {
 		return nil, nil, usagef("--template %q has no $", c.engine.template)
 	}
+	if c.engine.tokens < 1 {
+		return nil, nil, usagef("--tokens %d: at least 1 is needed", c.engine.tokens)
+	}
 	if c.writeList != "" {
 		if err := c.chooseBoxes(); err != nil {
 			return nil, nil, err
@@ -201,6 +204,9 @@ func (c *evalCommand) open(s *session, args []string) (*eval.Dataset, []eval.Met
 		o.List = c.writeList
 	}
 	d, err := evalProtocols[slices.Index(names, args[0])].load(c.data, o)
+	if err == nil {
+		d.Repeat(c.engine.tokens)
+	}
 	return d, methods, err
 }
 
@@ -226,7 +232,7 @@ func (c *evalCommand) parseMethods(s *session) ([]eval.Method, error) {
 		}
 	}
 	return slices.Insert(methods, at, eval.ByInverter("oti", c.oti.about(), func(ctx context.Context, e *search.Engine, ids []string, features []float32) ([]float32, error) {
-		c.oti.o.Seed = c.seed
+		c.oti.o.Seed, c.oti.o.Tokens = c.seed, c.engine.tokens
 		return c.oti.words(ctx, s, e, ids, features)
 	})), nil
 }

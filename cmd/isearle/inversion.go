@@ -11,6 +11,7 @@ import (
 
 	"isearle/cmd/isearle/internal/plot"
 	"isearle/oti"
+	"isearle/oti/gpt/grammar"
 	"isearle/search"
 	"isearle/weights/demo"
 )
@@ -20,16 +21,32 @@ type otiFlags struct {
 	o                        oti.Options
 	space                    string
 	concepts, phrases, trace string
+	known                    struct { // what was read and computed of them
+		phrases  *oti.Phrases
+		concepts *oti.Concepts
+	}
 }
 
 func (f *otiFlags) flags(fs *pflag.FlagSet) {
 	f.methodFlags(fs)
+	fs.IntVar(&f.o.Tokens, "tokens", f.o.Tokens, "OTI: `COPIES` of the pseudo-word in a prompt")
 	fs.IntVar(&f.o.Batch, "batch", f.o.Batch, "OTI: images over which a loss is averaged; only AdamW's eps sees it")
-	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
+	f.seedFlag(fs)
 	fs.StringVar(&f.trace, "trace", "", "OTI: write each step's loss and cosine, averaged over the images, to `FILE` (.csv), and plot them beside it (.png)")
 }
 
-// methodFlags are those that an evaluation of OTI has too.
+// queryFlags are those of queries on the command line, each of which is inverted by itself.
+func (f *otiFlags) queryFlags(fs *pflag.FlagSet) {
+	f.methodFlags(fs)
+	f.seedFlag(fs)
+	f.o.Batch = 1
+}
+
+func (f *otiFlags) seedFlag(fs *pflag.FlagSet) {
+	fs.Uint64Var(&f.o.Seed, "seed", f.o.Seed, "OTI: seed of the random choices")
+}
+
+// methodFlags are those that all commands with OTI have.
 func (f *otiFlags) methodFlags(fs *pflag.FlagSet) {
 	f.o = oti.Defaults()
 	fs.IntVar(&f.o.Steps, "steps", f.o.Steps, "OTI: gradient `STEPS`")
@@ -38,10 +55,9 @@ func (f *otiFlags) methodFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.o.LambdaContent, "lambda-content", f.o.LambdaContent, "OTI: `WEIGHT` of the loss against the image")
 	fs.Float64Var(&f.o.LambdaGPT, "lambda-gpt", f.o.LambdaGPT, "OTI: `WEIGHT` of the regularisation by phrases; 0 needs none")
 	fs.IntVar(&f.o.TopK, "concepts-per-image", f.o.TopK, "OTI: regularise by the phrases of the `N` nearest concepts")
-	fs.IntVar(&f.o.Tokens, "tokens", f.o.Tokens, "OTI: `COPIES` of the pseudo-word in a prompt")
-	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: images side by side; results do not depend on it")
+	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: `N` images side by side; results do not depend on it")
 	fs.StringVar(&f.concepts, "concepts", "", "OTI: `FILE` of concepts, one a line or Open Images' class names; without it those inside the program")
-	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle")
+	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle; for the model inside the program a grammar writes them")
 }
 
 func (f *otiFlags) noiseFlags(fs *pflag.FlagSet) {
@@ -116,31 +132,52 @@ func (f *otiFlags) prepare(ctx context.Context, s *session, eng *search.Engine, 
 	if f.o.LambdaGPT == 0 {
 		return images, nil, nil
 	}
-	if f.phrases == "" {
-		return nil, nil, usagef("OTI's regularisation needs --phrases (isearle phrases makes them); --lambda-gpt 0 goes without")
-	}
-	phrases, err := oti.ReadPhrases(f.phrases)
-	if err != nil {
-		return nil, nil, err
-	}
-	names, err := f.names()
-	if err != nil {
+	if err := f.know(ctx, s, eng, len(ids) > 0); err != nil {
 		return nil, nil, err
 	}
 	if len(ids) == 0 {
-		return nil, phrases, nil
+		return nil, f.known.phrases, nil
 	}
-	progress := s.console.Start("concepts", len(names))
-	done := 0
-	ranked, err := eng.Associate(ctx, names, features, oti.TopConcepts, func(n int) { progress.Add(n - done); done = n })
-	progress.Stop()
+	ranked, err := eng.Associate(f.known.concepts, features, oti.TopConcepts)
 	if err != nil {
 		return nil, nil, err
 	}
 	for i := range images {
 		images[i].Concepts = ranked[i]
 	}
-	return images, phrases, nil
+	return images, f.known.phrases, nil
+}
+
+// know reads the phrases and encodes the concepts, if they are needed yet, once.
+func (f *otiFlags) know(ctx context.Context, s *session, eng *search.Engine, concepts bool) (err error) {
+	if f.known.phrases == nil {
+		if f.known.phrases, err = f.readPhrases(ctx, eng); err != nil {
+			return err
+		}
+	}
+	if f.known.concepts != nil {
+		return nil
+	}
+	names, err := f.names()
+	if err != nil || !concepts {
+		return err
+	}
+	progress := s.console.Start("concepts", len(names))
+	defer progress.Stop()
+	done := 0
+	f.known.concepts, err = eng.EncodeConcepts(ctx, names, func(n int) { progress.Add(n - done); done = n })
+	return err
+}
+
+// readPhrases reads the phrases, or lets the grammar of the world inside the program write them.
+func (f *otiFlags) readPhrases(ctx context.Context, eng *search.Engine) (*oti.Phrases, error) {
+	switch {
+	case f.phrases != "":
+		return oti.ReadPhrases(f.phrases)
+	case !eng.Embedded():
+		return nil, usagef("OTI's regularisation needs --phrases (isearle phrases makes them); --lambda-gpt 0 goes without")
+	}
+	return grammar.WorldPhrases(ctx, f.o.Seed)
 }
 
 // names are the concepts that images are ranked against.

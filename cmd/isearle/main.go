@@ -122,7 +122,7 @@ func help(s *session, args []string) error {
 // writeSummaries writes a line for each command.
 func writeSummaries(w io.Writer, list []entry) {
 	for _, e := range list {
-		fmt.Fprintf(w, "  %-12s%s\n", e.name, e.summary())
+		fmt.Fprintf(w, "  %-14s%s\n", e.name, e.summary())
 	}
 }
 

@@ -31,9 +31,13 @@ an object with --json.
 
 Without -g the gallery inside the program is searched, of whose pictures REF may be the id.
 
+The reference becomes a pseudo-word by phi, in one pass, or with --method oti by gradient steps, which take seconds
+and need no phi, with the flags of isearle invert.
+
 Examples:
   isearle search 'a red heart'
   isearle search --image noto/red-heart@white 'is blue' -k 5
+  isearle search --method oti --image noto/red-heart@white 'is blue'
   isearle search -g photos.isx --image chair.jpg 'is made of wood'
   printf 'chair.jpg\tis made of wood\n' | isearle search -g photos.isx --json
   isearle search -g photos.isx --prefix 2024/ --exclude-reference --image chair.jpg
@@ -41,6 +45,7 @@ Examples:
 
 type searchCommand struct {
 	engine           engineFlags
+	oti              otiFlags
 	gallery          string
 	image            string
 	k                int
@@ -64,6 +69,7 @@ func (c *searchCommand) flags(fs *pflag.FlagSet) {
 	c.engine.composeFlags(fs)
 	c.engine.imageFlags(fs)
 	c.engine.text.flags(fs)
+	c.oti.queryFlags(fs)
 	c.given = fs
 }
 
@@ -96,7 +102,7 @@ func (c *searchCommand) run(ctx context.Context, s *session, args []string) erro
 	if c.k > g.Len() {
 		s.notef("the gallery has %d images, fewer than the %d asked for", g.Len(), c.k)
 	}
-	a := answerer{s: s, engine: eng}
+	a := answerer{s: s, engine: eng, oti: &c.oti}
 	if c.gallery == "" {
 		a.pictures = demoPicture
 	}

@@ -35,7 +35,7 @@ type Query struct {
 	Reference Image
 	// Caption is what the report shows.
 	Caption string
-	// Prompts have one pseudo-word each, that of the reference; the query's feature is the unit mean of their unit features.
+	// Prompts have one pseudo-word each, or copies of it, that of the reference; the query's feature is the unit mean of their unit features.
 	Prompts []tokenizer.Prompt
 	// Texts are the prompts of a query by text alone, to be averaged likewise.
 	Texts []string
@@ -128,6 +128,17 @@ func (d *Dataset) checked(file string) (*Dataset, error) {
 		}
 	}
 	return d, nil
+}
+
+// Repeat puts n copies of the pseudo-word in the place of each in all queries' prompts.
+func (d *Dataset) Repeat(n int) {
+	for _, t := range d.Tasks {
+		for i := range t.Queries {
+			for k, p := range t.Queries[i].Prompts {
+				t.Queries[i].Prompts[k] = p.Repeat(n)
+			}
+		}
+	}
 }
 
 // Queries is the number of all tasks' queries.

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"isearle/oti"
 	"isearle/oti/gpt/prompt"
+	"isearle/weights/demo"
 )
 
 // Grammar writes phrases over a vocabulary of names. It is safe for concurrent use.
@@ -59,6 +61,25 @@ func (g *Grammar) Phrases(ctx context.Context, concept string) ([]string, error)
 		phrases[i] = prompt.Of(concept) + " " + w.continuation(concept)
 	}
 	return phrases, ctx.Err()
+}
+
+// worldPhrases is how many phrases WorldPhrases writes of a concept.
+const worldPhrases = 64
+
+// WorldPhrases are phrases of all the embedded world's concepts.
+func WorldPhrases(ctx context.Context, seed uint64) (*oti.Phrases, error) {
+	names := demo.Concepts()
+	g, err := New(names, worldPhrases, seed)
+	if err != nil {
+		return nil, err
+	}
+	byConcept := make(map[string][]string, len(names))
+	for _, c := range names {
+		if byConcept[c], err = g.Phrases(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return oti.NewPhrases(byConcept), nil
 }
 
 // writer draws one phrase.
