@@ -87,7 +87,7 @@ func (a *attention) head(w *worker, s, h int) {
 // products computes dst[r] = x[lo+r] . keys for at most MR rows of x and keys packed by packRows; ld is the keys' padded number.
 func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int, keys []float32) {
 	for p := 0; p < ld; p += a.k.NR {
-		a.k.Gemm(dst[p:], ld, x.from(lo, col), x.stride, rows, keys[p*a.d:], a.d, false)
+		a.k.Gemm(dst[p:], ld, x.from(lo, col), x.stride, rows, keys[p*a.d:], a.d, false, nil)
 	}
 }
 
@@ -95,7 +95,7 @@ func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int,
 func (a *attention) combine(dst matrix, lo, rows, col int, weights []float32, ld int, vals []float32, n int, tile []float32) {
 	nr := a.k.NR
 	for j := 0; j < a.d; j += nr {
-		a.k.Gemm(tile, nr, weights, ld, rows, vals[j*n:], n, false)
+		a.k.Gemm(tile, nr, weights, ld, rows, vals[j*n:], n, false, nil)
 		width := min(nr, a.d-j)
 		for r := range rows {
 			copy(dst.from(lo+r, col+j)[:width], tile[r*nr:])

@@ -99,7 +99,7 @@ func (g *attentionGrad) accumulate(b *gradScratch, sum, weights []float32, x mat
 	for t := range tiles {
 		first, last := nk*t/tiles, nk*(t+1)/tiles
 		for j := 0; j < b.dp; j += k.NR {
-			k.Gemm(sum[first*b.dp+j:], b.dp, b.transposed[first*k.NR:], k.NR, last-first, b.queries[j*rows:], rows, true)
+			k.Gemm(sum[first*b.dp+j:], b.dp, b.transposed[first*k.NR:], k.NR, last-first, b.queries[j*rows:], rows, true, nil)
 		}
 	}
 }

@@ -28,12 +28,13 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 		}
 	})
 	panels := w.fwd.panels()
+	all := &product{k: k, a: rows, w: w.fwd, dst: out, end: epilogue{tile: k.TileBias, res: pos}}
+	all.end.res.data = pos.from(1, 0)
+	all.link(c)
 	c.add(func() int { return images() * panels }, func(wk *worker, task int) {
-		b := task / panels
-		p := product{k: k, a: rows, w: w.fwd, dst: matrix{out.from(b*l+1, 0), per, out.cols, out.stride}}
-		p.a.data = rows.from(b*per, 0)
-		p.done = func(y []float32, i, j int) { k.Bias(y, pos.from(1+i, j)[:len(y)]) }
-		p.block(wk, 0, per, task%panels)
+		b, p := task/panels, *all
+		p.a.data, p.dst.data = rows.from(b*per, 0), out.from(b*l+1, 0)
+		p.block(wk, 0, per, task%panels, p.ahead(task, images()*panels))
 	})
 }
 

@@ -5,76 +5,174 @@ import (
 	"isearle/runtime/cpu/simd"
 )
 
-// blockFloats is how much of a product's left side one block of rows may cover: a quarter of the 2 MiB second-level cache
-// of the server cores this was measured on, so that the rows stay there while the panels stream by.
-const blockFloats = 512 << 10 / 4
-
-// epilogue finishes columns j to j+len(y)-1 of row i of a product.
-type epilogue func(y []float32, i, j int)
+// How a product is cut, for the server cores this was measured on (48 KiB first-level, 2 MiB second-level cache). A block of
+// rows stays in the second-level cache while the panels stream by, and shares it with two parts of panels: the one in use
+// and the one that is fetched ahead. With fewer rows than blockTiles tiles a panel is read too often.
+const (
+	blockTiles  = 8
+	blockFloats = 1280 << 10 / 4
+	partDepth   = 384 // of the inner dimension: 48 KiB of a panel
+)
 
 // product is dst = a . w^T followed by an epilogue, over a live number of rows.
 type product struct {
-	k    *simd.Kernels
-	a    matrix
-	w    *packed
-	dst  matrix
-	done epilogue
+	k       *simd.Kernels
+	threads int
+	a       matrix
+	w       *packed
+	dst     matrix
+	end     epilogue
 	// aside computes tiles in scratch memory, because the epilogue reads what dst holds.
 	aside bool
+	// then is the product that follows, if there is one: its first panels are fetched at the end of this one.
+	then *product
 }
 
-// blockRows is the rows of a block: whole micro-tiles.
+// blockRows is the most rows of a block.
 func (p *product) blockRows() int {
-	return max(1, blockFloats/max(1, p.w.k)/p.k.MR) * p.k.MR
+	return min(blockTiles, max(1, blockFloats/max(1, p.w.k)/p.k.MR)) * p.k.MR
+}
+
+// link makes the product known as what follows the one before.
+func (p *product) link(c *compiler) {
+	p.threads = c.dev.Threads()
+	if c.last != nil {
+		c.last.then = p
+	}
+	c.last = p
 }
 
 // add appends the product as a phase: a task is one panel for one block of rows.
 func (p *product) add(c *compiler, rows func() int) {
+	p.link(c)
 	size := p.blockRows()
 	c.add(func() int { return blocks(rows(), size) * p.w.panels() }, func(w *worker, task int) {
-		first := task / p.w.panels() * size
-		p.block(w, first, min(first+size, rows()), task%p.w.panels())
+		n, panels := rows(), p.w.panels()
+		count := blocks(n, size)
+		b := task / panels
+		p.block(w, n*b/count, n*(b+1)/count, task%panels, p.ahead(task, count*panels))
 	})
 }
 
-// block computes rows first to last-1 of panel j in tiles of nearly equal height (50 rows are 13+13+12+12).
-func (p *product) block(w *worker, first, last, j int) {
-	n := last - first
-	tiles := blocks(n, p.k.MR)
-	col, width := j*p.w.nr, p.w.width(j)
-	panel := p.w.panel(j)
-	for t := range tiles {
-		lo, hi := first+n*t/tiles, first+n*(t+1)/tiles
-		y, ld := p.dst.from(lo, col), p.dst.stride
-		aside := p.aside || width < p.w.nr
-		if aside {
-			y, ld = w.floats(p.k.MR*p.w.nr), p.w.nr
+// ahead is the beginning of the panel that the worker of a task will probably go on with, as workers take turns; behind the
+// last task that is a panel of the product that follows.
+func (p *product) ahead(task, tasks int) []float32 {
+	if task += p.threads; task >= tasks {
+		if p, task = p.then, task-tasks; p == nil || p.w.n == 0 {
+			return nil
 		}
-		p.k.Gemm(y, ld, p.a.from(lo, 0), p.a.stride, hi-lo, panel, p.w.k, false)
-		for i := lo; i < hi; i++ {
-			row := y[(i-lo)*ld:][:width]
-			if p.done != nil {
-				p.done(row, i, col)
+	}
+	panel := p.w.panel(task % p.w.panels())
+	return panel[:min(len(panel), partDepth*p.w.nr)]
+}
+
+// block computes rows first to last-1 of panel j in tiles of nearly equal height (50 rows are 12+13+12+13), one part of the panel
+// after the other: the chain of multiply-adds goes on from part to part. Meanwhile the next part is fetched, at last what is
+// ahead.
+func (p *product) block(w *worker, first, last, j int, ahead []float32) {
+	n, nr := last-first, p.w.nr
+	col, width, panel := j*nr, p.w.width(j), p.w.panel(j)
+	y, ld := p.dst.from(first, col), p.dst.stride
+	aside := p.aside || width < nr
+	var spare []float32
+	if aside {
+		buf := carver(w.floats((n + p.k.MR + 1) * nr))
+		y, ld, spare = buf.take(n*nr), nr, buf
+	}
+	tiles, parts := blocks(n, p.k.MR), max(1, blocks(p.w.k, partDepth))
+	for part := range parts {
+		from, to := p.cut(part, parts), p.cut(part+1, parts)
+		next := ahead
+		if part+1 < parts {
+			next = panel[to*nr : p.cut(part+2, parts)*nr]
+		}
+		for t := range tiles {
+			lo, hi := n*t/tiles, n*(t+1)/tiles
+			p.k.Gemm(y[lo*ld:], ld, p.a.from(first+lo, from), p.a.stride, hi-lo, panel[from*nr:], to-from, part > 0, share(next, t, tiles))
+			if part+1 == parts && p.end.tile != nil {
+				p.end.finish(y[lo*ld:], ld, first+lo, hi-lo, col, width, nr, spare)
 			}
-			if aside {
-				copy(p.dst.from(i, col), row)
-			}
+		}
+	}
+	if aside {
+		for i := range n {
+			copy(p.dst.from(first+i, col)[:width], y[i*ld:])
 		}
 	}
 }
 
-// biasAct returns the kernel that adds a bias and applies an activation.
-func biasAct(k *simd.Kernels, a runtime.Activation) func(y, bias []float32) {
+// cut is where a part of the inner dimension begins, a multiple of 16.
+func (p *product) cut(part, parts int) int { return min(p.w.k, blocks(p.w.k, 16*parts)*16*part) }
+
+// share is part t of n of what is fetched, in whole cache lines.
+func share(v []float32, t, n int) []float32 {
+	const line = cacheLine / 4
+	lines := len(v) / line
+	return v[lines*t/n*line : lines*(t+1)/n*line]
+}
+
+// tile is a kernel that finishes a tile of a product: adds a bias, applies an activation, adds a residual.
+type tile func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+
+// epilogue is what follows a product: y = act(y + bias) + res; pre keeps y + bias. All but the kernels may be absent.
+type epilogue struct {
+	tile, add tile // with the activation, and without
+	bias      []float32
+	res, pre  matrix
+}
+
+// finish finishes rows i to i+rows-1 of a panel's columns, width of nr from col on, at y. Where that is not all of them, spare
+// has room for what the kernels read of bias and residual.
+func (e *epilogue) finish(y []float32, ld, i, rows, col, width, nr int, spare []float32) {
+	var bias, res []float32
+	ldres := e.res.stride
+	if e.bias != nil {
+		bias = e.bias[col:]
+	}
+	if !e.res.absent() {
+		res = e.res.from(i, col)
+	}
+	if width < nr {
+		bias, res, ldres = e.widen(bias, res, rows, width, nr, spare)
+	}
+	if !e.pre.absent() {
+		e.add(y, ld, rows, bias, nil, 0)
+		bias = nil
+		for r := range rows {
+			copy(e.pre.from(i+r, col)[:width], y[r*ld:])
+		}
+	}
+	e.tile(y, ld, rows, bias, res, ldres)
+}
+
+// widen copies bias and residual of fewer than nr columns to rows of nr.
+func (e *epilogue) widen(bias, res []float32, rows, width, nr int, spare []float32) (b, r []float32, ld int) {
+	clear(spare)
+	if bias != nil {
+		b = spare[:nr]
+		copy(b, bias[:width])
+	}
+	if res != nil {
+		r = spare[nr:]
+		for i := range rows {
+			copy(r[i*nr:], res[i*e.res.stride:][:width])
+		}
+	}
+	return b, r, nr
+}
+
+// tileOf returns the kernel of an activation.
+func tileOf(k *simd.Kernels, a runtime.Activation) tile {
 	switch a {
 	case runtime.QuickGELU:
-		return k.BiasQuickGELU
+		return k.TileQuickGELU
 	case runtime.GELU:
-		return k.BiasGELU
+		return k.TileGELU
 	case runtime.GELUTanh:
-		return k.BiasGELUTanh
+		return k.TileGELUTanh
 	case runtime.ReLU:
-		return k.BiasReLU
+		return k.TileReLU
 	default:
-		return k.Bias
+		return k.TileBias
 	}
 }

@@ -19,45 +19,20 @@ func (c *compiler) linear(o runtime.Linear) {
 	if c.err != nil {
 		return
 	}
-	p.done = c.finish(o)
+	p.end = c.epilogue(o)
 	p.add(c, rows)
 }
 
-// finish is the epilogue of a Linear.
-func (c *compiler) finish(o runtime.Linear) epilogue {
-	k := c.dev.k
-	act, res, pre := biasAct(k, o.Act), c.f32(o.Residual), c.f32(o.Pre)
-	var bias []float32
+// epilogue is that of a Linear.
+func (c *compiler) epilogue(o runtime.Linear) epilogue {
+	e := epilogue{res: c.f32(o.Residual), pre: c.f32(o.Pre)}
 	if !o.Bias.Absent() {
-		bias = c.f32(o.Bias).row(0)
+		e.bias = c.f32(o.Bias).row(0)
 	}
-	cut := func(j, n int) []float32 {
-		if bias == nil {
-			return nil
-		}
-		return bias[j : j+n]
+	if o.Act != runtime.Identity || e.bias != nil || !e.res.absent() || !e.pre.absent() {
+		e.tile, e.add = tileOf(c.dev.k, o.Act), c.dev.k.TileBias
 	}
-	switch {
-	case !pre.absent():
-		return func(y []float32, i, j int) {
-			k.Bias(y, cut(j, len(y)))
-			copy(pre.from(i, j), y)
-			act(y, nil)
-			if !res.absent() {
-				k.Bias(y, res.from(i, j)[:len(y)])
-			}
-		}
-	case !res.absent() && o.Act == runtime.Identity:
-		return func(y []float32, i, j int) { k.BiasResidual(y, cut(j, len(y)), res.from(i, j)[:len(y)]) }
-	case !res.absent():
-		return func(y []float32, i, j int) {
-			act(y, cut(j, len(y)))
-			k.Bias(y, res.from(i, j)[:len(y)])
-		}
-	case bias == nil && o.Act == runtime.Identity:
-		return nil
-	}
-	return func(y []float32, i, j int) { act(y, cut(j, len(y))) }
+	return e
 }
 
 // dense packs a weight that may change between runs, as a phase of every run.

@@ -42,7 +42,7 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 		return
 	}
 	if o.Add {
-		p.done = func(y []float32, i, j int) { k.Bias(y, dx.from(i, j)[:len(y)]) }
+		p.end = epilogue{tile: k.TileBias, res: dx}
 	}
 	p.add(c, rows)
 }

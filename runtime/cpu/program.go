@@ -44,6 +44,7 @@ type compiler struct {
 	plan *runtime.Plan
 	prog *program
 	err  error
+	last *product // of those compiled so far
 
 	scratch    []float32
 	used, need int
@@ -79,7 +80,7 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	c := &compiler{dev: d, plan: p, prog: prog}
 	// The first pass finds out how much scratch the hungriest operation takes; the second hands it out.
 	for range 2 {
-		prog.phases, prog.ends, c.scratch = nil, nil, alignedFloats(c.need)
+		prog.phases, prog.ends, c.last, c.scratch = nil, nil, nil, alignedFloats(c.need)
 		for i, op := range p.Ops() {
 			c.used = 0
 			if c.op(op); c.err != nil {

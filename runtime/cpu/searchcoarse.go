@@ -105,7 +105,7 @@ func (c *scanner) survivors(r, n int, alive uint64) uint64 {
 	coarse := s.chunk.Coarse
 	scale, loss := coarse.Scale[r:r+n], coarse.Loss[r:r+n]
 	k.PackI8(c.panel, coarse.Codes[r*s.dim:], s.dim, n, s.dim)
-	k.Gemm(c.tile, k.NR, s.queries, s.dim, s.nq, c.panel, s.dim, false)
+	k.Gemm(c.tile, k.NR, s.queries, s.dim, s.nq, c.panel, s.dim, false, nil)
 	keep := uint64(0)
 	for i := range n {
 		if !(b.mean+math.Abs(float64(scale[i]))*b.spread+float64(loss[i]) < b.limit) {

@@ -104,7 +104,7 @@ func (c *scanner) score(data []byte, ids []uint32) {
 	tiles := blocks(s.nq, k.MR)
 	for t := range tiles {
 		lo, hi := s.nq*t/tiles, s.nq*(t+1)/tiles
-		k.Gemm(c.tile, k.NR, s.queries[lo*s.dim:], s.dim, hi-lo, c.panel, s.dim, false)
+		k.Gemm(c.tile, k.NR, s.queries[lo*s.dim:], s.dim, hi-lo, c.panel, s.dim, false, nil)
 		for q := lo; q < hi; q++ {
 			c.offer(q, c.tile[(q-lo)*k.NR:][:n], ids)
 		}
@@ -123,7 +123,7 @@ func (c *scanner) scoreFew(data []byte, ids []uint32) {
 	for at := 0; at < s.dim; at += part {
 		depth := min(part, s.dim-at)
 		c.pack(data, n, at, depth)
-		k.Gemm(c.tile, k.NR, s.queries[at:], s.dim, s.nq, c.panel, depth, at > 0)
+		k.Gemm(c.tile, k.NR, s.queries[at:], s.dim, s.nq, c.panel, depth, at > 0, nil)
 	}
 	for q := range s.nq {
 		c.offer(q, c.tile[q*k.NR:][:n], ids)

@@ -174,6 +174,50 @@ func TestEpilogues(t *testing.T) {
 	})
 }
 
+// TestTiles compares the epilogues of tiles with those of vectors, bit for bit, and checks bounds.
+func TestTiles(t *testing.T) {
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		tiles := map[string]struct {
+			tile   tileFunc
+			vector func(y, bias []float32)
+		}{
+			"bias": {k.TileBias, k.Bias}, "gelu": {k.TileGELU, k.BiasGELU}, "gelu_tanh": {k.TileGELUTanh, k.BiasGELUTanh},
+			"quick_gelu": {k.TileQuickGELU, k.BiasQuickGELU}, "relu": {k.TileReLU, k.BiasReLU},
+		}
+		for name, f := range tiles {
+			for rows := 1; rows <= k.MR; rows++ {
+				for _, has := range [][2]bool{{false, false}, {true, false}, {false, true}, {true, true}} {
+					ldy, ldres := k.NR+rows%3, k.NR+rows%2
+					x, r := random(1, (rows-1)*ldy+k.NR, 2), random(3, (rows-1)*ldres+k.NR, 2)
+					y, bias, res := guard("y", x, 1), guard("bias", random(2, k.NR, 2), 2), guard("res", r, 3)
+					var b, e []float32
+					if has[0] {
+						b = bias.v
+					}
+					if has[1] {
+						e = res.v
+					}
+					want := clone(x)
+					for i := range rows {
+						row := want[i*ldy:][:k.NR]
+						f.vector(row, b)
+						for j := range row {
+							if has[1] {
+								row[j] += r[i*ldres+j]
+							}
+						}
+					}
+					f.tile(y.v, ldy, rows, b, e, ldres)
+					for _, g := range []*guarded{y, bias, res} {
+						g.check(t)
+					}
+					equalBits(t, fmt.Sprintf("%s, %d rows, bias and residual %v", name, rows, has), y.v, want)
+				}
+			}
+		}
+	})
+}
+
 func TestActivationGradients(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		for _, a := range activations[:3] {

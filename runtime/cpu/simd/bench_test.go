@@ -35,7 +35,7 @@ func multiply(k *Kernels, y, x, w []float32, m, n, depth int) {
 	for j := 0; j < n; j += k.NR {
 		for t, i := 0, 0; t < tiles; t++ {
 			rows := (m - i + tiles - t - 1) / (tiles - t)
-			k.Gemm(y[i*n+j:], n, x[i*depth:], depth, rows, w[j*depth:], depth, false)
+			k.Gemm(y[i*n+j:], n, x[i*depth:], depth, rows, w[j*depth:], depth, false, nil)
 			i += rows
 		}
 	}

@@ -39,7 +39,7 @@ func checked(k Kernels) *Kernels {
 
 // checkProduct wraps Gemm and the packers.
 func checkProduct(c *Kernels, k Kernels) {
-	c.Gemm = func(c []float32, ldc int, a []float32, lda, rows int, b []float32, n int, acc bool) {
+	c.Gemm = func(c []float32, ldc int, a []float32, lda, rows int, b []float32, n int, acc bool, next []float32) {
 		if rows < 1 || rows > k.MR || n < 0 {
 			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and depth %d", rows, k.MR, n))
 		}
@@ -55,7 +55,7 @@ func checkProduct(c *Kernels, k Kernels) {
 		}
 		need(a, (rows-1)*lda+n)
 		need(b, n*k.NR)
-		k.Gemm(c, ldc, a, lda, rows, b, n, acc)
+		k.Gemm(c, ldc, a, lda, rows, b, n, acc, next)
 	}
 	c.Pack = checkedPack(k.Pack, k.NR)
 	c.PackF16 = checkedPack(k.PackF16, k.NR)
@@ -110,6 +110,27 @@ func checkEpilogues(c *Kernels, k Kernels) {
 	c.BiasQuickGELU = epilogue(k.BiasQuickGELU)
 	c.BiasReLU = epilogue(k.BiasReLU)
 
+	tile := func(f tileFunc) tileFunc {
+		return func(y []float32, ldy, rows int, bias, res []float32, ldres int) {
+			if rows < 1 || rows > 1 && (ldy < k.NR || ldy > len(y) || res != nil && (ldres < 0 || ldres > len(res))) {
+				panic(fmt.Sprintf("simd: tile of %d rows with strides %d in %d and %d in %d", rows, ldy, len(y), ldres, len(res)))
+			}
+			need(y, (rows-1)*ldy+k.NR)
+			if bias != nil {
+				need(bias, k.NR)
+			}
+			if res != nil {
+				need(res, (rows-1)*ldres+k.NR)
+			}
+			f(y, ldy, rows, bias, res, ldres)
+		}
+	}
+	c.TileBias = tile(k.TileBias)
+	c.TileGELU = tile(k.TileGELU)
+	c.TileGELUTanh = tile(k.TileGELUTanh)
+	c.TileQuickGELU = tile(k.TileQuickGELU)
+	c.TileReLU = tile(k.TileReLU)
+
 	grad := func(f func(dst, dy, pre []float32)) func(dst, dy, pre []float32) {
 		return func(dst, dy, pre []float32) {
 			need(dy, len(dst))
@@ -121,6 +142,9 @@ func checkEpilogues(c *Kernels, k Kernels) {
 	c.GELUTanhGrad = grad(k.GELUTanhGrad)
 	c.QuickGELUGrad = grad(k.QuickGELUGrad)
 }
+
+// tileFunc is the epilogue of a tile.
+type tileFunc = func(y []float32, ldy, rows int, bias, res []float32, ldres int)
 
 // need panics unless s has n elements.
 func need[T any](s []T, n int) {

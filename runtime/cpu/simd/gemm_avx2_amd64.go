@@ -17,8 +17,14 @@ package simd
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 16 {
@@ -33,8 +39,14 @@ func gemm1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc 
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 16 {
@@ -49,8 +61,14 @@ func gemm2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc 
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 16 {
@@ -65,8 +83,14 @@ func gemm3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc 
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 16 {
@@ -81,8 +105,14 @@ func gemm4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc 
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm5AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm5AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 16 {
@@ -97,5 +127,11 @@ func gemm5AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc 
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm6AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm6AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)

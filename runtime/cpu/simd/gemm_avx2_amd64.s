@@ -2,9 +2,9 @@
 
 //go:build !noasm
 
-// func gemm1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm1AVX2(SB), $0-49
+TEXT ·gemm1AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    k+40(FP), CX
 	MOVB    acc+48(FP), DL
@@ -23,6 +23,8 @@ clear:
 start:
 	MOVQ a+16(FP), AX
 	MOVQ b+32(FP), DX
+	MOVQ next+56(FP), BX
+	MOVQ step+64(FP), SI
 	SUBQ $0x04, CX
 	JLT  rest
 
@@ -32,22 +34,31 @@ loop:
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVUPS      64(DX), Y2
 	VMOVUPS      96(DX), Y3
 	VBROADCASTSS 4(AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   128(BX)
+	PREFETCHT1   192(BX)
 	VMOVUPS      128(DX), Y2
 	VMOVUPS      160(DX), Y3
 	VBROADCASTSS 8(AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   256(BX)
+	PREFETCHT1   320(BX)
 	VMOVUPS      192(DX), Y2
 	VMOVUPS      224(DX), Y3
 	VBROADCASTSS 12(AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   384(BX)
+	PREFETCHT1   448(BX)
 	ADDQ         $+16, AX
+	ADDQ         SI, BX
 	ADDQ         $+256, DX
 	SUBQ         $0x04, CX
 	JGE          loop
@@ -74,9 +85,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm2AVX2(SB), $0-49
+TEXT ·gemm2AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -105,6 +116,8 @@ start:
 	MOVQ lda+24(FP), CX
 	SHLQ $0x02, CX
 	MOVQ b+32(FP), BX
+	MOVQ next+56(FP), SI
+	MOVQ step+64(FP), DI
 	SUBQ $0x04, DX
 	JLT  rest
 
@@ -117,6 +130,8 @@ loop:
 	VBROADCASTSS (AX)(CX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      64(BX), Y4
 	VMOVUPS      96(BX), Y5
 	VBROADCASTSS 4(AX), Y6
@@ -125,6 +140,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(BX), Y4
 	VMOVUPS      160(BX), Y5
 	VBROADCASTSS 8(AX), Y6
@@ -133,6 +150,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      192(BX), Y4
 	VMOVUPS      224(BX), Y5
 	VBROADCASTSS 12(AX), Y6
@@ -141,7 +160,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	ADDQ         $+16, AX
+	ADDQ         DI, SI
 	ADDQ         $+256, BX
 	SUBQ         $0x04, DX
 	JGE          loop
@@ -175,9 +197,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm3AVX2(SB), $0-49
+TEXT ·gemm3AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -212,6 +234,8 @@ start:
 	MOVQ lda+24(FP), CX
 	SHLQ $0x02, CX
 	MOVQ b+32(FP), BX
+	MOVQ next+56(FP), SI
+	MOVQ step+64(FP), DI
 	SUBQ $0x04, DX
 	JLT  rest
 
@@ -227,6 +251,8 @@ loop:
 	VBROADCASTSS (AX)(CX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      64(BX), Y6
 	VMOVUPS      96(BX), Y7
 	VBROADCASTSS 4(AX), Y8
@@ -238,6 +264,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(BX), Y6
 	VMOVUPS      160(BX), Y7
 	VBROADCASTSS 8(AX), Y8
@@ -249,6 +277,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      192(BX), Y6
 	VMOVUPS      224(BX), Y7
 	VBROADCASTSS 12(AX), Y8
@@ -260,7 +290,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	ADDQ         $+16, AX
+	ADDQ         DI, SI
 	ADDQ         $+256, BX
 	SUBQ         $0x04, DX
 	JGE          loop
@@ -299,9 +332,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm4AVX2(SB), $0-49
+TEXT ·gemm4AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -344,6 +377,8 @@ start:
 	SHLQ $0x02, CX
 	LEAQ (CX)(CX*2), DX
 	MOVQ b+32(FP), SI
+	MOVQ next+56(FP), DI
+	MOVQ step+64(FP), R8
 	SUBQ $0x04, BX
 	JLT  rest
 
@@ -362,6 +397,8 @@ loop:
 	VBROADCASTSS (AX)(DX*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      64(SI), Y8
 	VMOVUPS      96(SI), Y9
 	VBROADCASTSS 4(AX), Y10
@@ -376,6 +413,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(SI), Y8
 	VMOVUPS      160(SI), Y9
 	VBROADCASTSS 8(AX), Y10
@@ -390,6 +429,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      192(SI), Y8
 	VMOVUPS      224(SI), Y9
 	VBROADCASTSS 12(AX), Y10
@@ -404,7 +445,10 @@ loop:
 	VBROADCASTSS 12(AX)(DX*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	ADDQ         $+16, AX
+	ADDQ         R8, DI
 	ADDQ         $+256, SI
 	SUBQ         $0x04, BX
 	JGE          loop
@@ -449,9 +493,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm5AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm5AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm5AVX2(SB), $0-49
+TEXT ·gemm5AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -500,6 +544,8 @@ start:
 	SHLQ $0x02, CX
 	LEAQ (CX)(CX*2), DX
 	MOVQ b+32(FP), SI
+	MOVQ next+56(FP), DI
+	MOVQ step+64(FP), R8
 	SUBQ $0x04, BX
 	JLT  rest
 
@@ -521,6 +567,8 @@ loop:
 	VBROADCASTSS (AX)(CX*4), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      64(SI), Y10
 	VMOVUPS      96(SI), Y11
 	VBROADCASTSS 4(AX), Y12
@@ -538,6 +586,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*4), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(SI), Y10
 	VMOVUPS      160(SI), Y11
 	VBROADCASTSS 8(AX), Y12
@@ -555,6 +605,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*4), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      192(SI), Y10
 	VMOVUPS      224(SI), Y11
 	VBROADCASTSS 12(AX), Y12
@@ -572,7 +624,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*4), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	ADDQ         $+16, AX
+	ADDQ         R8, DI
 	ADDQ         $+256, SI
 	SUBQ         $0x04, BX
 	JGE          loop
@@ -622,9 +677,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm6AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm6AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm6AVX2(SB), $0-49
+TEXT ·gemm6AVX2(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -681,6 +736,8 @@ start:
 	LEAQ (CX)(CX*2), DX
 	LEAQ (CX)(CX*4), BX
 	MOVQ b+32(FP), DI
+	MOVQ next+56(FP), R8
+	MOVQ step+64(FP), R9
 	SUBQ $0x04, SI
 	JLT  rest
 
@@ -705,6 +762,8 @@ loop:
 	VBROADCASTSS (AX)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      64(DI), Y12
 	VMOVUPS      96(DI), Y13
 	VBROADCASTSS 4(AX), Y14
@@ -725,6 +784,8 @@ loop:
 	VBROADCASTSS 4(AX)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 8(AX), Y14
@@ -745,6 +806,8 @@ loop:
 	VBROADCASTSS 8(AX)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      192(DI), Y12
 	VMOVUPS      224(DI), Y13
 	VBROADCASTSS 12(AX), Y14
@@ -765,7 +828,10 @@ loop:
 	VBROADCASTSS 12(AX)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	ADDQ         $+16, AX
+	ADDQ         R9, R8
 	ADDQ         $+256, DI
 	SUBQ         $0x04, SI
 	JGE          loop

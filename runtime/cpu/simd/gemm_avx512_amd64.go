@@ -17,8 +17,14 @@ package simd
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 32 {
@@ -33,8 +39,14 @@ func gemm1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 32 {
@@ -49,8 +61,14 @@ func gemm2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 32 {
@@ -65,8 +83,14 @@ func gemm3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 32 {
@@ -81,8 +105,14 @@ func gemm4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm5AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm5AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 32 {
@@ -97,8 +127,14 @@ func gemm5AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm6AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm6AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 7 {
 //		for j := range 32 {
@@ -113,8 +149,14 @@ func gemm6AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm7AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm7AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 8 {
 //		for j := range 32 {
@@ -129,8 +171,14 @@ func gemm7AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm8AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm8AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 9 {
 //		for j := range 32 {
@@ -145,8 +193,14 @@ func gemm8AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm9AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm9AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 10 {
 //		for j := range 32 {
@@ -161,8 +215,14 @@ func gemm9AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, ac
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm10AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm10AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 11 {
 //		for j := range 32 {
@@ -177,8 +237,14 @@ func gemm10AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, a
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm11AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm11AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 12 {
 //		for j := range 32 {
@@ -193,8 +259,14 @@ func gemm11AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, a
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm12AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm12AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 
 //	for i := range 13 {
 //		for j := range 32 {
@@ -209,5 +281,11 @@ func gemm12AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, a
 //		}
 //	}
 //
+//	for p := 0; p+4 <= k; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
 //go:noescape
-func gemm13AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+func gemm13AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)

@@ -2,9 +2,9 @@
 
 //go:build !noasm
 
-// func gemm1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm1AVX512(SB), $0-49
+TEXT ·gemm1AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    k+40(FP), CX
 	MOVB    acc+48(FP), DL
@@ -23,6 +23,8 @@ clear:
 start:
 	MOVQ a+16(FP), AX
 	MOVQ b+32(FP), DX
+	MOVQ next+56(FP), BX
+	MOVQ step+64(FP), SI
 	SUBQ $0x04, CX
 	JLT  rest
 
@@ -32,22 +34,31 @@ loop:
 	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVUPS      128(DX), Z2
 	VMOVUPS      192(DX), Z3
 	VBROADCASTSS 4(AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	PREFETCHT1   128(BX)
+	PREFETCHT1   192(BX)
 	VMOVUPS      256(DX), Z2
 	VMOVUPS      320(DX), Z3
 	VBROADCASTSS 8(AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	PREFETCHT1   256(BX)
+	PREFETCHT1   320(BX)
 	VMOVUPS      384(DX), Z2
 	VMOVUPS      448(DX), Z3
 	VBROADCASTSS 12(AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	PREFETCHT1   384(BX)
+	PREFETCHT1   448(BX)
 	ADDQ         $+16, AX
+	ADDQ         SI, BX
 	ADDQ         $+512, DX
 	SUBQ         $0x04, CX
 	JGE          loop
@@ -74,9 +85,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm2AVX512(SB), $0-49
+TEXT ·gemm2AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -105,6 +116,8 @@ start:
 	MOVQ lda+24(FP), CX
 	SHLQ $0x02, CX
 	MOVQ b+32(FP), BX
+	MOVQ next+56(FP), SI
+	MOVQ step+64(FP), DI
 	SUBQ $0x04, DX
 	JLT  rest
 
@@ -117,6 +130,8 @@ loop:
 	VBROADCASTSS (AX)(CX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      128(BX), Z4
 	VMOVUPS      192(BX), Z5
 	VBROADCASTSS 4(AX), Z6
@@ -125,6 +140,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      256(BX), Z4
 	VMOVUPS      320(BX), Z5
 	VBROADCASTSS 8(AX), Z6
@@ -133,6 +150,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      384(BX), Z4
 	VMOVUPS      448(BX), Z5
 	VBROADCASTSS 12(AX), Z6
@@ -141,7 +160,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	ADDQ         $+16, AX
+	ADDQ         DI, SI
 	ADDQ         $+512, BX
 	SUBQ         $0x04, DX
 	JGE          loop
@@ -175,9 +197,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm3AVX512(SB), $0-49
+TEXT ·gemm3AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -212,6 +234,8 @@ start:
 	MOVQ lda+24(FP), CX
 	SHLQ $0x02, CX
 	MOVQ b+32(FP), BX
+	MOVQ next+56(FP), SI
+	MOVQ step+64(FP), DI
 	SUBQ $0x04, DX
 	JLT  rest
 
@@ -227,6 +251,8 @@ loop:
 	VBROADCASTSS (AX)(CX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      128(BX), Z6
 	VMOVUPS      192(BX), Z7
 	VBROADCASTSS 4(AX), Z8
@@ -238,6 +264,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      256(BX), Z6
 	VMOVUPS      320(BX), Z7
 	VBROADCASTSS 8(AX), Z8
@@ -249,6 +277,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      384(BX), Z6
 	VMOVUPS      448(BX), Z7
 	VBROADCASTSS 12(AX), Z8
@@ -260,7 +290,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	ADDQ         $+16, AX
+	ADDQ         DI, SI
 	ADDQ         $+512, BX
 	SUBQ         $0x04, DX
 	JGE          loop
@@ -299,9 +332,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm4AVX512(SB), $0-49
+TEXT ·gemm4AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -344,6 +377,8 @@ start:
 	SHLQ $0x02, CX
 	LEAQ (CX)(CX*2), DX
 	MOVQ b+32(FP), SI
+	MOVQ next+56(FP), DI
+	MOVQ step+64(FP), R8
 	SUBQ $0x04, BX
 	JLT  rest
 
@@ -362,6 +397,8 @@ loop:
 	VBROADCASTSS (AX)(DX*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      128(SI), Z8
 	VMOVUPS      192(SI), Z9
 	VBROADCASTSS 4(AX), Z10
@@ -376,6 +413,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      256(SI), Z8
 	VMOVUPS      320(SI), Z9
 	VBROADCASTSS 8(AX), Z10
@@ -390,6 +429,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      384(SI), Z8
 	VMOVUPS      448(SI), Z9
 	VBROADCASTSS 12(AX), Z10
@@ -404,7 +445,10 @@ loop:
 	VBROADCASTSS 12(AX)(DX*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	ADDQ         $+16, AX
+	ADDQ         R8, DI
 	ADDQ         $+512, SI
 	SUBQ         $0x04, BX
 	JGE          loop
@@ -449,9 +493,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm5AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm5AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm5AVX512(SB), $0-49
+TEXT ·gemm5AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -500,6 +544,8 @@ start:
 	SHLQ $0x02, CX
 	LEAQ (CX)(CX*2), DX
 	MOVQ b+32(FP), SI
+	MOVQ next+56(FP), DI
+	MOVQ step+64(FP), R8
 	SUBQ $0x04, BX
 	JLT  rest
 
@@ -521,6 +567,8 @@ loop:
 	VBROADCASTSS (AX)(CX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      128(SI), Z10
 	VMOVUPS      192(SI), Z11
 	VBROADCASTSS 4(AX), Z12
@@ -538,6 +586,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      256(SI), Z10
 	VMOVUPS      320(SI), Z11
 	VBROADCASTSS 8(AX), Z12
@@ -555,6 +605,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      384(SI), Z10
 	VMOVUPS      448(SI), Z11
 	VBROADCASTSS 12(AX), Z12
@@ -572,7 +624,10 @@ loop:
 	VBROADCASTSS 12(AX)(CX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	ADDQ         $+16, AX
+	ADDQ         R8, DI
 	ADDQ         $+512, SI
 	SUBQ         $0x04, BX
 	JGE          loop
@@ -622,9 +677,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm6AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm6AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm6AVX512(SB), $0-49
+TEXT ·gemm6AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -681,6 +736,8 @@ start:
 	LEAQ (CX)(CX*2), DX
 	LEAQ (CX)(CX*4), BX
 	MOVQ b+32(FP), DI
+	MOVQ next+56(FP), R8
+	MOVQ step+64(FP), R9
 	SUBQ $0x04, SI
 	JLT  rest
 
@@ -705,6 +762,8 @@ loop:
 	VBROADCASTSS (AX)(BX*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      128(DI), Z12
 	VMOVUPS      192(DI), Z13
 	VBROADCASTSS 4(AX), Z14
@@ -725,6 +784,8 @@ loop:
 	VBROADCASTSS 4(AX)(BX*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      256(DI), Z12
 	VMOVUPS      320(DI), Z13
 	VBROADCASTSS 8(AX), Z14
@@ -745,6 +806,8 @@ loop:
 	VBROADCASTSS 8(AX)(BX*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      384(DI), Z12
 	VMOVUPS      448(DI), Z13
 	VBROADCASTSS 12(AX), Z14
@@ -765,7 +828,10 @@ loop:
 	VBROADCASTSS 12(AX)(BX*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	ADDQ         $+16, AX
+	ADDQ         R9, R8
 	ADDQ         $+512, DI
 	SUBQ         $0x04, SI
 	JGE          loop
@@ -821,9 +887,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm7AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm7AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm7AVX512(SB), $0-49
+TEXT ·gemm7AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -886,6 +952,8 @@ start:
 	LEAQ (CX)(CX*2), DX
 	LEAQ (CX)(CX*4), BX
 	MOVQ b+32(FP), DI
+	MOVQ next+56(FP), R8
+	MOVQ step+64(FP), R9
 	SUBQ $0x04, SI
 	JLT  rest
 
@@ -913,6 +981,8 @@ loop:
 	VBROADCASTSS (AX)(DX*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      128(DI), Z14
 	VMOVUPS      192(DI), Z15
 	VBROADCASTSS 4(AX), Z16
@@ -936,6 +1006,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      256(DI), Z14
 	VMOVUPS      320(DI), Z15
 	VBROADCASTSS 8(AX), Z16
@@ -959,6 +1031,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      384(DI), Z14
 	VMOVUPS      448(DI), Z15
 	VBROADCASTSS 12(AX), Z16
@@ -982,7 +1056,10 @@ loop:
 	VBROADCASTSS 12(AX)(DX*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	ADDQ         $+16, AX
+	ADDQ         R9, R8
 	ADDQ         $+512, DI
 	SUBQ         $0x04, SI
 	JGE          loop
@@ -1043,9 +1120,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm8AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm8AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm8AVX512(SB), $0-49
+TEXT ·gemm8AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -1116,6 +1193,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -1146,6 +1225,8 @@ loop:
 	VBROADCASTSS (SI)(CX*2), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z16
 	VMOVUPS      192(R8), Z17
 	VBROADCASTSS 4(AX), Z18
@@ -1172,6 +1253,8 @@ loop:
 	VBROADCASTSS 4(SI)(CX*2), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z16
 	VMOVUPS      320(R8), Z17
 	VBROADCASTSS 8(AX), Z18
@@ -1198,6 +1281,8 @@ loop:
 	VBROADCASTSS 8(SI)(CX*2), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z16
 	VMOVUPS      448(R8), Z17
 	VBROADCASTSS 12(AX), Z18
@@ -1224,8 +1309,11 @@ loop:
 	VBROADCASTSS 12(SI)(CX*2), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -1293,9 +1381,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm9AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm9AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm9AVX512(SB), $0-49
+TEXT ·gemm9AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -1372,6 +1460,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -1405,6 +1495,8 @@ loop:
 	VBROADCASTSS (AX)(CX*8), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z18
 	VMOVUPS      192(R8), Z19
 	VBROADCASTSS 4(AX), Z20
@@ -1434,6 +1526,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*8), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z18
 	VMOVUPS      320(R8), Z19
 	VBROADCASTSS 8(AX), Z20
@@ -1463,6 +1557,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*8), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z18
 	VMOVUPS      448(R8), Z19
 	VBROADCASTSS 12(AX), Z20
@@ -1492,8 +1588,11 @@ loop:
 	VBROADCASTSS 12(AX)(CX*8), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -1566,9 +1665,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm10AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm10AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm10AVX512(SB), $0-49
+TEXT ·gemm10AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -1651,6 +1750,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -1687,6 +1788,8 @@ loop:
 	VBROADCASTSS (SI)(CX*4), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z20
 	VMOVUPS      192(R8), Z21
 	VBROADCASTSS 4(AX), Z22
@@ -1719,6 +1822,8 @@ loop:
 	VBROADCASTSS 4(SI)(CX*4), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z20
 	VMOVUPS      320(R8), Z21
 	VBROADCASTSS 8(AX), Z22
@@ -1751,6 +1856,8 @@ loop:
 	VBROADCASTSS 8(SI)(CX*4), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z20
 	VMOVUPS      448(R8), Z21
 	VBROADCASTSS 12(AX), Z22
@@ -1783,8 +1890,11 @@ loop:
 	VBROADCASTSS 12(SI)(CX*4), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -1862,9 +1972,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm11AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm11AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm11AVX512(SB), $0-49
+TEXT ·gemm11AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -1953,6 +2063,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -1992,6 +2104,8 @@ loop:
 	VBROADCASTSS (AX)(BX*2), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z22
 	VMOVUPS      192(R8), Z23
 	VBROADCASTSS 4(AX), Z24
@@ -2027,6 +2141,8 @@ loop:
 	VBROADCASTSS 4(AX)(BX*2), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z22
 	VMOVUPS      320(R8), Z23
 	VBROADCASTSS 8(AX), Z24
@@ -2062,6 +2178,8 @@ loop:
 	VBROADCASTSS 8(AX)(BX*2), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z22
 	VMOVUPS      448(R8), Z23
 	VBROADCASTSS 12(AX), Z24
@@ -2097,8 +2215,11 @@ loop:
 	VBROADCASTSS 12(AX)(BX*2), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -2181,9 +2302,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm12AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm12AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm12AVX512(SB), $0-49
+TEXT ·gemm12AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -2278,6 +2399,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -2320,6 +2443,8 @@ loop:
 	VBROADCASTSS (SI)(DX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z24
 	VMOVUPS      192(R8), Z25
 	VBROADCASTSS 4(AX), Z26
@@ -2358,6 +2483,8 @@ loop:
 	VBROADCASTSS 4(SI)(DX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z24
 	VMOVUPS      320(R8), Z25
 	VBROADCASTSS 8(AX), Z26
@@ -2396,6 +2523,8 @@ loop:
 	VBROADCASTSS 8(SI)(DX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z24
 	VMOVUPS      448(R8), Z25
 	VBROADCASTSS 12(AX), Z26
@@ -2434,8 +2563,11 @@ loop:
 	VBROADCASTSS 12(SI)(DX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -2523,9 +2655,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm13AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool)
+// func gemm13AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm13AVX512(SB), $0-49
+TEXT ·gemm13AVX512(SB), $0-72
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -2626,6 +2758,8 @@ start:
 	LEAQ (CX)(CX*4), BX
 	LEAQ (AX)(BX*1), SI
 	MOVQ b+32(FP), R8
+	MOVQ next+56(FP), R9
+	MOVQ step+64(FP), R10
 	SUBQ $0x04, DI
 	JLT  rest
 
@@ -2671,6 +2805,8 @@ loop:
 	VBROADCASTSS (AX)(DX*4), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      128(R8), Z26
 	VMOVUPS      192(R8), Z27
 	VBROADCASTSS 4(AX), Z28
@@ -2712,6 +2848,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*4), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      256(R8), Z26
 	VMOVUPS      320(R8), Z27
 	VBROADCASTSS 8(AX), Z28
@@ -2753,6 +2891,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*4), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      384(R8), Z26
 	VMOVUPS      448(R8), Z27
 	VBROADCASTSS 12(AX), Z28
@@ -2794,8 +2934,11 @@ loop:
 	VBROADCASTSS 12(AX)(DX*4), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
+	ADDQ         R10, R9
 	ADDQ         $+512, R8
 	SUBQ         $0x04, DI
 	JGE          loop

@@ -30,6 +30,11 @@ var generic = Kernels{
 	GELUGrad:      func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluSlope) },
 	GELUTanhGrad:  func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluTanhSlope) },
 	QuickGELUGrad: func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, quickGELUSlope) },
+	TileBias:      tileGeneric(func(v float32) float32 { return v }),
+	TileGELU:      tileGeneric(gelu),
+	TileGELUTanh:  tileGeneric(geluTanh),
+	TileQuickGELU: tileGeneric(quickGELU),
+	TileReLU:      tileGeneric(relu),
 	LayerNormGrad: layerNormGradGeneric,
 	SoftmaxGrad:   softmaxGradGeneric,
 	Dot:           dotGeneric,
@@ -147,6 +152,23 @@ func applyGeneric(y, bias []float32, f func(float32) float32) {
 	}
 	for i, v := range y {
 		y[i] = f(v + bias[i])
+	}
+}
+
+func tileGeneric(f func(float32) float32) func(y []float32, ldy, rows int, bias, res []float32, ldres int) {
+	return func(y []float32, ldy, rows int, bias, res []float32, ldres int) {
+		for i := range rows {
+			row := y[i*ldy : i*ldy+genericNR]
+			if bias != nil {
+				biasGeneric(row, bias)
+			}
+			for j, v := range row {
+				row[j] = f(v)
+			}
+			if res != nil {
+				biasGeneric(row, res[i*ldres:])
+			}
+		}
 	}
 }
 

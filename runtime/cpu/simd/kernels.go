@@ -19,8 +19,9 @@ type Kernels struct {
 	//
 	//	c[i*ldc+j] = (acc ? c[i*ldc+j] : 0) + sum over p < k of a[i*lda+p]*b[p*NR+j]
 	//
-	// as one chain of multiply-adds in increasing p.
-	Gemm func(c []float32, ldc int, a []float32, lda, rows int, b []float32, k int, acc bool)
+	// as one chain of multiply-adds in increasing p. next, which may be nil, is what the caller is going to read: it is brought to
+	// the second-level cache meanwhile, as much of it as the panel is long.
+	Gemm func(c []float32, ldc int, a []float32, lda, rows int, b []float32, k int, acc bool, next []float32)
 
 	// Pack fills a panel, dst[p*NR+i] = src[i*stride+p] for i < rows (0 to NR) and p < k, with zeros for rows <= i < NR.
 	Pack func(dst, src []float32, stride, rows, k int)
@@ -62,6 +63,14 @@ type Kernels struct {
 	BiasQuickGELU func(y, bias []float32)
 	// BiasReLU computes y = max(v, 0) of v = y + bias; NaN stays NaN.
 	BiasReLU func(y, bias []float32)
+
+	// The epilogues of a tile compute, for i < rows and j < NR,
+	//
+	//	y[i*ldy+j] = f(y[i*ldy+j] + bias[j]) + res[i*ldres+j]
+	//
+	// where f is the identity for TileBias and one of the activations above for the others. bias and res may be nil; res may be y.
+
+	TileBias, TileGELU, TileGELUTanh, TileQuickGELU, TileReLU func(y []float32, ldy, rows int, bias, res []float32, ldres int)
 
 	// Softmax computes x[i] = exp(scale*(x[i]-max))/sum and returns the maximum of x and the sum of the exponentials, so that
 	// scale*max + log(sum) is the logarithm of the sum of exp(scale*x). scale is positive. Exponentials are good to 1.2 units

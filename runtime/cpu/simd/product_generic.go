@@ -2,8 +2,8 @@ package simd
 
 import "math"
 
-// gemmGeneric computes tiles of two rows and four columns, which fit the registers of any machine.
-func gemmGeneric(c []float32, ldc int, a []float32, lda, rows int, b []float32, k int, acc bool) {
+// gemmGeneric computes tiles of two rows and four columns, which fit the registers of any machine. It cannot prefetch.
+func gemmGeneric(c []float32, ldc int, a []float32, lda, rows int, b []float32, k int, acc bool, _ []float32) {
 	for i := 0; i < rows; i += 2 {
 		a0, c0 := a[i*lda:], c[i*ldc:]
 		a1, c1 := a0, c0

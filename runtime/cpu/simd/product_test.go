@@ -28,7 +28,11 @@ func testGemm(t *testing.T, k *Kernels, rows, depth, lda, ldc int, acc bool) {
 	b := guard("b", random(2, depth*k.NR, 1), 2)
 	before := random(3, (rows-1)*ldc+k.NR, 1)
 	c := guard("c", before, 3)
-	k.Gemm(c.v, ldc, a.v, lda, rows, b.v, depth, acc)
+	next := []float32(nil)
+	if depth%2 == 1 {
+		next = b.v[depth/2:]
+	}
+	k.Gemm(c.v, ldc, a.v, lda, rows, b.v, depth, acc, next)
 	for _, g := range []*guarded{a, b, c} {
 		g.check(t)
 	}
@@ -61,21 +65,21 @@ func TestGemmRows(t *testing.T) {
 		a, b := random(4, rows*depth, 1), random(5, depth*k.NR, 1)
 		want := make([]float32, rows*k.NR)
 		for i := range rows {
-			k.Gemm(want[i*k.NR:], k.NR, a[i*depth:], depth, 1, b, depth, false)
+			k.Gemm(want[i*k.NR:], k.NR, a[i*depth:], depth, 1, b, depth, false, nil)
 		}
 		for tile := 2; tile <= k.MR; tile++ {
 			shifted := guard("a", a, tile)
 			panel := guard("b", b, tile+1)
 			got := guard("c", make([]float32, rows*k.NR), tile+2)
 			for i := 0; i < rows; i += tile {
-				k.Gemm(got.v[i*k.NR:], k.NR, shifted.v[i*depth:], depth, min(tile, rows-i), panel.v, depth, false)
+				k.Gemm(got.v[i*k.NR:], k.NR, shifted.v[i*depth:], depth, min(tile, rows-i), panel.v, depth, false, nil)
 			}
 			equalBits(t, fmt.Sprintf("%d rows at once", tile), got.v, want)
 		}
 		got := make([]float32, len(want))
 		for i := range rows {
-			k.Gemm(got[i*k.NR:], k.NR, a[i*depth:], depth, 1, b, 101, false)
-			k.Gemm(got[i*k.NR:], k.NR, a[i*depth+101:], depth, 1, b[101*k.NR:], depth-101, true)
+			k.Gemm(got[i*k.NR:], k.NR, a[i*depth:], depth, 1, b, 101, false, nil)
+			k.Gemm(got[i*k.NR:], k.NR, a[i*depth+101:], depth, 1, b[101*k.NR:], depth-101, true, nil)
 		}
 		equalBits(t, "in two pieces", got, want)
 	})
@@ -97,7 +101,7 @@ func TestGemmChain(t *testing.T) {
 			b[j], b[(depth-1)*k.NR+j] = 1<<24, -1<<24
 		}
 		c := make([]float32, k.NR)
-		k.Gemm(c, k.NR, a, depth, 1, b, depth, false)
+		k.Gemm(c, k.NR, a, depth, 1, b, depth, false, nil)
 		equalBits(t, "chain", c, make([]float32, k.NR))
 	})
 }
@@ -107,19 +111,24 @@ func TestGemmRefuses(t *testing.T) {
 		v := make([]float32, 4096)
 		nr := k.NR
 		for name, f := range map[string]func(){
-			"no rows":           func() { k.Gemm(v, nr, v, 8, 0, v, 8, false) },
-			"too many rows":     func() { k.Gemm(v, nr, v, 8, k.MR+1, v, 8, false) },
-			"short a":           func() { k.Gemm(v, nr, v[:15], 8, 2, v, 8, false) },
-			"short b":           func() { k.Gemm(v, nr, v, 8, 2, v[:8*nr-1], 8, false) },
-			"short c":           func() { k.Gemm(v[:2*nr-1], nr, v, 8, 2, v, 8, false) },
-			"negative k":        func() { k.Gemm(v, nr, v, 8, 2, v, -1, false) },
-			"rows of c overlap": func() { k.Gemm(v, nr-1, v, 8, 2, v, 8, false) },
-			"negative stride":   func() { k.Gemm(v, nr, v, -8, 2, v, 8, false) },
+			"no rows":           func() { k.Gemm(v, nr, v, 8, 0, v, 8, false, nil) },
+			"too many rows":     func() { k.Gemm(v, nr, v, 8, k.MR+1, v, 8, false, nil) },
+			"short a":           func() { k.Gemm(v, nr, v[:15], 8, 2, v, 8, false, nil) },
+			"short b":           func() { k.Gemm(v, nr, v, 8, 2, v[:8*nr-1], 8, false, nil) },
+			"short c":           func() { k.Gemm(v[:2*nr-1], nr, v, 8, 2, v, 8, false, nil) },
+			"negative k":        func() { k.Gemm(v, nr, v, 8, 2, v, -1, false, nil) },
+			"rows of c overlap": func() { k.Gemm(v, nr-1, v, 8, 2, v, 8, false, nil) },
+			"negative stride":   func() { k.Gemm(v, nr, v, -8, 2, v, 8, false, nil) },
 			"pack rows":         func() { k.Pack(v, v, 8, nr+1, 8) },
 			"pack dst":          func() { k.Pack(v[:8*nr-1], v, 8, 1, 8) },
 			"pack src":          func() { k.Pack(v, v[:15], 8, 2, 8) },
 			"dot":               func() { k.Dot(v, v[:4]) },
 			"bias":              func() { k.BiasGELU(v, []float32{}) },
+			"tile of no rows":   func() { k.TileBias(v, nr, 0, nil, nil, 0) },
+			"tile y":            func() { k.TileBias(v[:2*nr-1], nr, 2, nil, nil, 0) },
+			"tile bias":         func() { k.TileGELU(v, nr, 1, v[:nr-1], nil, 0) },
+			"tile residual":     func() { k.TileReLU(v, nr, 2, nil, v[:2*nr-1], nr) },
+			"tile rows overlap": func() { k.TileBias(v, nr-1, 2, nil, nil, 0) },
 		} {
 			if !panics(f) {
 				t.Errorf("%s: no panic", name)

@@ -255,7 +255,7 @@ func TestSetsAgree(t *testing.T) {
 			tile := make([]float32, k.NR)
 			panel := make([]float32, n*k.NR)
 			k.Pack(panel, random(6, n*16, 1), n, 16, n)
-			k.Gemm(tile, k.NR, random(7, n, 1), n, 1, panel, n, false)
+			k.Gemm(tile, k.NR, random(7, n, 1), n, 1, panel, n, false, nil)
 			a, b, c, d := random(1, n, 2), random(2, n, 2), random(3, n, 2), random(4, n, 20)
 			mean, rstd := k.LayerNorm(a, a, b, c, 1e-5)
 			got := append(tile[:16], mean, rstd, k.Dot(a, b))

@@ -1224,6 +1224,57 @@ l3:
 	VZEROUPPER
 	RET
 
+// func tileBiasAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, CMOV
+TEXT ·tileBiasAVX2(SB), $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    bias+24(FP), CX
+	MOVQ    res+32(FP), DX
+	MOVQ    ldy+8(FP), BX
+	MOVQ    ldres+40(FP), SI
+	MOVQ    rows+16(FP), DI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	LEAQ    minusZerosAVX2<>+0(SB), R8
+	TESTQ   CX, CX
+	CMOVQEQ R8, CX
+	TESTQ   DX, DX
+	CMOVQEQ R8, DX
+
+l1:
+	VMOVUPS (AX), Y0
+	VADDPS  (CX), Y0, Y0
+	VMOVUPS 32(AX), Y1
+	VADDPS  32(CX), Y1, Y1
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    BX, AX
+	ADDQ    SI, DX
+	DECQ    DI
+	JNZ     l1
+	VZEROUPPER
+	RET
+
+DATA minusZerosAVX2<>+0(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+4(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+8(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+12(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+16(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+20(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+24(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+28(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+32(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+36(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+40(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+44(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+48(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+52(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+56(SB)/4, $0x80000000
+DATA minusZerosAVX2<>+60(SB)/4, $0x80000000
+GLOBL minusZerosAVX2<>(SB), RODATA|NOPTR, $64
+
 // func biasGELUAVX2(y []float32, bias []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·biasGELUAVX2(SB), $0-48
@@ -1749,6 +1800,123 @@ DATA tailM0AVX2<>+20(SB)/4, $0x3df91e41
 DATA tailM0AVX2<>+24(SB)/4, $0x3df91e41
 DATA tailM0AVX2<>+28(SB)/4, $0x3df91e41
 GLOBL tailM0AVX2<>(SB), RODATA|NOPTR, $32
+
+// func tileGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tileGELUAVX2(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX2<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX2<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+
+l1:
+	VMOVUPS      (AX), Y2
+	VADDPS       (CX), Y2, Y2
+	VMOVUPS      32(AX), Y3
+	VADDPS       32(CX), Y3, Y3
+	VANDPS       magnitudeAVX2<>+0(SB), Y2, Y4
+	VANDPS       magnitudeAVX2<>+0(SB), Y3, Y5
+	VMINPS       tailMaxAVX2<>+0(SB), Y4, Y4
+	VMINPS       tailMaxAVX2<>+0(SB), Y5, Y5
+	VMAXPS       Y2, Y1, Y2
+	VMAXPS       Y3, Y1, Y3
+	VMULPS       minusHalfAVX2<>+0(SB), Y4, Y6
+	VMULPS       minusHalfAVX2<>+0(SB), Y5, Y7
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y7, Y7
+	VMULPS       log2eAVX2<>+0(SB), Y6, Y8
+	VMULPS       log2eAVX2<>+0(SB), Y7, Y9
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y10
+	VROUNDPS     $0x08, Y8, Y8
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y7, Y11
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y8, Y6
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y9, Y7
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y8, Y6
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y9, Y7
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y13
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y7, Y13
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y7, Y13
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y7, Y13
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y7, Y13
+	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
+	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
+	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y6
+	VPSUBD       Y6, Y8, Y8
+	VPADDD       biasAVX2<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y12, Y12
+	VPADDD       biasAVX2<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y12, Y12
+	VANDPS       Y10, Y12, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y7
+	VPSUBD       Y7, Y9, Y9
+	VPADDD       biasAVX2<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y13, Y13
+	VPADDD       biasAVX2<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y13, Y13
+	VANDPS       Y11, Y13, Y7
+	VBROADCASTSS tailTAVX2<>+0(SB), Y8
+	VBROADCASTSS tailTAVX2<>+0(SB), Y9
+	VFMADD213PS  Y0, Y4, Y8
+	VFMADD213PS  Y0, Y5, Y9
+	VDIVPS       Y8, Y0, Y8
+	VDIVPS       Y9, Y0, Y9
+	VBROADCASTSS tailM7AVX2<>+0(SB), Y10
+	VBROADCASTSS tailM7AVX2<>+0(SB), Y11
+	VFMADD213PS  tailM6AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM6AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM5AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM5AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM4AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM4AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM3AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM3AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM2AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM2AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM1AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM1AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  tailM0AVX2<>+0(SB), Y8, Y10
+	VFMADD213PS  tailM0AVX2<>+0(SB), Y9, Y11
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y6, Y10, Y10
+	VMULPS       Y7, Y11, Y11
+	VFNMADD231PS Y10, Y4, Y2
+	VFNMADD231PS Y11, Y5, Y3
+	VADDPS       (DX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       32(DX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         BX, AX
+	ADDQ         SI, DX
+	DECQ         DI
+	JNZ          l1
+	VZEROUPPER
+	RET
 
 // func gradGELUAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
@@ -2339,6 +2507,98 @@ DATA expHighAVX2<>+24(SB)/4, $0x42b20000
 DATA expHighAVX2<>+28(SB)/4, $0x42b20000
 GLOBL expHighAVX2<>(SB), RODATA|NOPTR, $32
 
+// func tileGELUTanhAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tileGELUTanhAVX2(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX2<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX2<>+0(SB), Y0
+
+l1:
+	VMOVUPS      (AX), Y1
+	VADDPS       (CX), Y1, Y1
+	VMOVUPS      32(AX), Y2
+	VADDPS       32(CX), Y2, Y2
+	VMULPS       Y1, Y1, Y3
+	VMULPS       Y2, Y2, Y4
+	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y5
+	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y6
+	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y3, Y5
+	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y4, Y6
+	VMULPS       Y1, Y5, Y5
+	VMULPS       Y2, Y6, Y6
+	VMINPS       expHighAVX2<>+0(SB), Y5, Y5
+	VMINPS       expHighAVX2<>+0(SB), Y6, Y6
+	VMULPS       log2eAVX2<>+0(SB), Y5, Y3
+	VMULPS       log2eAVX2<>+0(SB), Y6, Y4
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y3, Y3
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y3, Y5
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y4, Y6
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y3, Y5
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y4, Y6
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y10
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y10
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y10
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y10
+	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
+	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
+	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       biasAVX2<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y9, Y9
+	VPADDD       biasAVX2<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y9, Y9
+	VANDPS       Y7, Y9, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPADDD       biasAVX2<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y10, Y10
+	VPADDD       biasAVX2<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y10, Y10
+	VANDPS       Y8, Y10, Y6
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y6, Y6
+	VDIVPS       Y5, Y1, Y1
+	VDIVPS       Y6, Y2, Y2
+	VADDPS       (DX), Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VADDPS       32(DX), Y2, Y2
+	VMOVUPS      Y2, 32(AX)
+	ADDQ         BX, AX
+	ADDQ         SI, DX
+	DECQ         DI
+	JNZ          l1
+	VZEROUPPER
+	RET
+
 // func gradGELUTanhAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·gradGELUTanhAVX2(SB), $0-72
@@ -2865,6 +3125,92 @@ DATA quickMinusAVX2<>+24(SB)/4, $0xbfd9db23
 DATA quickMinusAVX2<>+28(SB)/4, $0xbfd9db23
 GLOBL quickMinusAVX2<>(SB), RODATA|NOPTR, $32
 
+// func tileQuickGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tileQuickGELUAVX2(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX2<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX2<>+0(SB), Y0
+
+l1:
+	VMOVUPS      (AX), Y1
+	VADDPS       (CX), Y1, Y1
+	VMOVUPS      32(AX), Y2
+	VADDPS       32(CX), Y2, Y2
+	VMULPS       quickMinusAVX2<>+0(SB), Y1, Y3
+	VMULPS       quickMinusAVX2<>+0(SB), Y2, Y4
+	VMINPS       expHighAVX2<>+0(SB), Y3, Y3
+	VMINPS       expHighAVX2<>+0(SB), Y4, Y4
+	VMULPS       log2eAVX2<>+0(SB), Y3, Y5
+	VMULPS       log2eAVX2<>+0(SB), Y4, Y6
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y3, Y7
+	VROUNDPS     $0x08, Y5, Y5
+	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y4, Y8
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y5, Y3
+	VFNMADD231PS ln2HighAVX2<>+0(SB), Y6, Y4
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y5, Y3
+	VFNMADD231PS ln2LowAVX2<>+0(SB), Y6, Y4
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
+	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  expQ3AVX2<>+0(SB), Y4, Y10
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  expQ2AVX2<>+0(SB), Y4, Y10
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  expQ1AVX2<>+0(SB), Y4, Y10
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  expQ0AVX2<>+0(SB), Y4, Y10
+	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
+	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
+	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       biasAVX2<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y9, Y9
+	VPADDD       biasAVX2<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y9, Y9
+	VANDPS       Y7, Y9, Y3
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y4
+	VPSUBD       Y4, Y6, Y6
+	VPADDD       biasAVX2<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y10, Y10
+	VPADDD       biasAVX2<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y10, Y10
+	VANDPS       Y8, Y10, Y4
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+	VDIVPS       Y3, Y1, Y1
+	VDIVPS       Y4, Y2, Y2
+	VADDPS       (DX), Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VADDPS       32(DX), Y2, Y2
+	VMOVUPS      Y2, 32(AX)
+	ADDQ         BX, AX
+	ADDQ         SI, DX
+	DECQ         DI
+	JNZ          l1
+	VZEROUPPER
+	RET
+
 // func gradQuickGELUAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·gradQuickGELUAVX2(SB), $0-72
@@ -3148,5 +3494,41 @@ l7:
 
 l8:
 l2:
+	VZEROUPPER
+	RET
+
+// func tileReLUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, CMOV
+TEXT ·tileReLUAVX2(SB), $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    bias+24(FP), CX
+	MOVQ    res+32(FP), DX
+	MOVQ    ldy+8(FP), BX
+	MOVQ    ldres+40(FP), SI
+	MOVQ    rows+16(FP), DI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	LEAQ    minusZerosAVX2<>+0(SB), R8
+	TESTQ   CX, CX
+	CMOVQEQ R8, CX
+	TESTQ   DX, DX
+	CMOVQEQ R8, DX
+	VXORPS  Y0, Y0, Y0
+
+l1:
+	VMOVUPS (AX), Y1
+	VADDPS  (CX), Y1, Y1
+	VMOVUPS 32(AX), Y2
+	VADDPS  32(CX), Y2, Y2
+	VMAXPS  Y1, Y0, Y1
+	VMAXPS  Y2, Y0, Y2
+	VADDPS  (DX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	VADDPS  32(DX), Y2, Y2
+	VMOVUPS Y2, 32(AX)
+	ADDQ    BX, AX
+	ADDQ    SI, DX
+	DECQ    DI
+	JNZ     l1
 	VZEROUPPER
 	RET

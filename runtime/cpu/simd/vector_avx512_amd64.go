@@ -77,6 +77,15 @@ func biasAVX512(y []float32, bias []float32)
 //go:noescape
 func biasResidualAVX512(y []float32, bias []float32, res []float32)
 
+//	for i := range rows {
+//		for j := range 32 {
+//			y[i*ldy+j] = Bias(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+//		}
+//	}
+//
+//go:noescape
+func tileBiasAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+
 //	for i := range y {
 //		if bias != nil {
 //			y[i] += bias[i]
@@ -86,6 +95,15 @@ func biasResidualAVX512(y []float32, bias []float32, res []float32)
 //
 //go:noescape
 func biasGELUAVX512(y []float32, bias []float32)
+
+//	for i := range rows {
+//		for j := range 32 {
+//			y[i*ldy+j] = GELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+//		}
+//	}
+//
+//go:noescape
+func tileGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 
 //	for i := range dst {
 //		dst[i] = dy[i] * slopeGELU(pre[i])
@@ -104,6 +122,15 @@ func gradGELUAVX512(dst []float32, dy []float32, pre []float32)
 //go:noescape
 func biasGELUTanhAVX512(y []float32, bias []float32)
 
+//	for i := range rows {
+//		for j := range 32 {
+//			y[i*ldy+j] = GELUTanh(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+//		}
+//	}
+//
+//go:noescape
+func tileGELUTanhAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+
 //	for i := range dst {
 //		dst[i] = dy[i] * slopeGELUTanh(pre[i])
 //	}
@@ -121,6 +148,15 @@ func gradGELUTanhAVX512(dst []float32, dy []float32, pre []float32)
 //go:noescape
 func biasQuickGELUAVX512(y []float32, bias []float32)
 
+//	for i := range rows {
+//		for j := range 32 {
+//			y[i*ldy+j] = QuickGELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+//		}
+//	}
+//
+//go:noescape
+func tileQuickGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+
 //	for i := range dst {
 //		dst[i] = dy[i] * slopeQuickGELU(pre[i])
 //	}
@@ -137,3 +173,12 @@ func gradQuickGELUAVX512(dst []float32, dy []float32, pre []float32)
 //
 //go:noescape
 func biasReLUAVX512(y []float32, bias []float32)
+
+//	for i := range rows {
+//		for j := range 32 {
+//			y[i*ldy+j] = ReLU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+//		}
+//	}
+//
+//go:noescape
+func tileReLUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)

@@ -765,6 +765,73 @@ l3:
 	VZEROUPPER
 	RET
 
+// func tileBiasAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tileBiasAVX512(SB), $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    bias+24(FP), CX
+	MOVQ    res+32(FP), DX
+	MOVQ    ldy+8(FP), BX
+	MOVQ    ldres+40(FP), SI
+	MOVQ    rows+16(FP), DI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	LEAQ    minusZerosAVX512<>+0(SB), R8
+	TESTQ   CX, CX
+	CMOVQEQ R8, CX
+	TESTQ   DX, DX
+	CMOVQEQ R8, DX
+
+l1:
+	VMOVUPS (AX), Z0
+	VADDPS  (CX), Z0, Z0
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(AX), Z0
+	VADDPS  64(CX), Z0, Z0
+	VADDPS  64(DX), Z0, Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    BX, AX
+	ADDQ    SI, DX
+	DECQ    DI
+	JNZ     l1
+	VZEROUPPER
+	RET
+
+DATA minusZerosAVX512<>+0(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+4(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+8(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+12(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+16(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+20(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+24(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+28(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+32(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+36(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+40(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+44(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+48(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+52(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+56(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+60(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+64(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+68(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+72(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+76(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+80(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+84(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+88(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+92(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+96(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+100(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+104(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+108(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+112(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+116(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+120(SB)/4, $0x80000000
+DATA minusZerosAVX512<>+124(SB)/4, $0x80000000
+GLOBL minusZerosAVX512<>(SB), RODATA|NOPTR, $128
+
 // func biasGELUAVX512(y []float32, bias []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·biasGELUAVX512(SB), $0-48
@@ -992,6 +1059,105 @@ GLOBL tailM1AVX512<>(SB), RODATA|NOPTR, $4
 
 DATA tailM0AVX512<>+0(SB)/4, $0x3df91e41
 GLOBL tailM0AVX512<>(SB), RODATA|NOPTR, $4
+
+// func tileGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·tileGELUAVX512(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX512<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX512<>+0(SB), Z0
+	VPXORD       Z1, Z1, Z1
+
+l1:
+	VMOVUPS           (AX), Z2
+	VADDPS            (CX), Z2, Z2
+	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
+	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z4
+	VMULPS            Z3, Z4, Z4
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z4, Z5
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z4, K1
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z5, Z4
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
+	VSCALEFPS.Z       Z5, Z6, K1, Z4
+	VBROADCASTSS      tailTAVX512<>+0(SB), Z5
+	VFMADD213PS       Z0, Z3, Z5
+	VDIVPS            Z5, Z0, Z5
+	VBROADCASTSS      tailM7AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z5, Z6
+	VMULPS            Z5, Z6, Z6
+	VMULPS            Z4, Z6, Z6
+	VFNMADD231PS      Z6, Z3, Z2
+	VADDPS            (DX), Z2, Z2
+	VMOVUPS           Z2, (AX)
+	VMOVUPS           64(AX), Z2
+	VADDPS            64(CX), Z2, Z2
+	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
+	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z4
+	VMULPS            Z3, Z4, Z4
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z4, Z5
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z4, K1
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z5, Z4
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
+	VSCALEFPS.Z       Z5, Z6, K1, Z4
+	VBROADCASTSS      tailTAVX512<>+0(SB), Z5
+	VFMADD213PS       Z0, Z3, Z5
+	VDIVPS            Z5, Z0, Z5
+	VBROADCASTSS      tailM7AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z5, Z6
+	VMULPS            Z5, Z6, Z6
+	VMULPS            Z4, Z6, Z6
+	VFNMADD231PS      Z6, Z3, Z2
+	VADDPS            64(DX), Z2, Z2
+	VMOVUPS           Z2, 64(AX)
+	ADDQ              BX, AX
+	ADDQ              SI, DX
+	DECQ              DI
+	JNZ               l1
+	VZEROUPPER
+	RET
 
 // func gradGELUAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -1264,6 +1430,80 @@ GLOBL tanhMinus1AVX512<>(SB), RODATA|NOPTR, $4
 DATA expHighAVX512<>+0(SB)/4, $0x42b20000
 GLOBL expHighAVX512<>(SB), RODATA|NOPTR, $4
 
+// func tileGELUTanhAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tileGELUTanhAVX512(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX512<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX512<>+0(SB), Z0
+
+l1:
+	VMOVUPS           (AX), Z1
+	VADDPS            (CX), Z1, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
+	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
+	VMULPS            Z1, Z3, Z3
+	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K1
+	VRNDSCALEPS       $0x08, Z2, Z2
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
+	VSCALEFPS.Z       Z2, Z4, K1, Z3
+	VADDPS            Z0, Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VADDPS            (DX), Z1, Z1
+	VMOVUPS           Z1, (AX)
+	VMOVUPS           64(AX), Z1
+	VADDPS            64(CX), Z1, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
+	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
+	VMULPS            Z1, Z3, Z3
+	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K1
+	VRNDSCALEPS       $0x08, Z2, Z2
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
+	VSCALEFPS.Z       Z2, Z4, K1, Z3
+	VADDPS            Z0, Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VADDPS            64(DX), Z1, Z1
+	VMOVUPS           Z1, 64(AX)
+	ADDQ              BX, AX
+	ADDQ              SI, DX
+	DECQ              DI
+	JNZ               l1
+	VZEROUPPER
+	RET
+
 // func gradGELUTanhAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·gradGELUTanhAVX512(SB), $0-72
@@ -1502,6 +1742,74 @@ l2:
 DATA quickMinusAVX512<>+0(SB)/4, $0xbfd9db23
 GLOBL quickMinusAVX512<>(SB), RODATA|NOPTR, $4
 
+// func tileQuickGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tileQuickGELUAVX512(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX512<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
+	VBROADCASTSS oneAVX512<>+0(SB), Z0
+
+l1:
+	VMOVUPS           (AX), Z1
+	VADDPS            (CX), Z1, Z1
+	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
+	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K1
+	VRNDSCALEPS       $0x08, Z3, Z3
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
+	VSCALEFPS.Z       Z3, Z4, K1, Z2
+	VADDPS            Z0, Z2, Z2
+	VDIVPS            Z2, Z1, Z1
+	VADDPS            (DX), Z1, Z1
+	VMOVUPS           Z1, (AX)
+	VMOVUPS           64(AX), Z1
+	VADDPS            64(CX), Z1, Z1
+	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
+	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
+	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
+	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K1
+	VRNDSCALEPS       $0x08, Z3, Z3
+	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
+	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
+	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
+	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
+	VSCALEFPS.Z       Z3, Z4, K1, Z2
+	VADDPS            Z0, Z2, Z2
+	VDIVPS            Z2, Z1, Z1
+	VADDPS            64(DX), Z1, Z1
+	VMOVUPS           Z1, 64(AX)
+	ADDQ              BX, AX
+	ADDQ              SI, DX
+	DECQ              DI
+	JNZ               l1
+	VZEROUPPER
+	RET
+
 // func gradQuickGELUAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·gradQuickGELUAVX512(SB), $0-72
@@ -1657,5 +1965,41 @@ l7:
 
 l8:
 l2:
+	VZEROUPPER
+	RET
+
+// func tileReLUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tileReLUAVX512(SB), $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    bias+24(FP), CX
+	MOVQ    res+32(FP), DX
+	MOVQ    ldy+8(FP), BX
+	MOVQ    ldres+40(FP), SI
+	MOVQ    rows+16(FP), DI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	LEAQ    minusZerosAVX512<>+0(SB), R8
+	TESTQ   CX, CX
+	CMOVQEQ R8, CX
+	TESTQ   DX, DX
+	CMOVQEQ R8, DX
+	VPXORD  Z0, Z0, Z0
+
+l1:
+	VMOVUPS (AX), Z1
+	VADDPS  (CX), Z1, Z1
+	VMAXPS  Z1, Z0, Z1
+	VADDPS  (DX), Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(AX), Z1
+	VADDPS  64(CX), Z1, Z1
+	VMAXPS  Z1, Z0, Z1
+	VADDPS  64(DX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    BX, AX
+	ADDQ    SI, DX
+	DECQ    DI
+	JNZ     l1
 	VZEROUPPER
 	RET

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -17,8 +18,10 @@ func vectorLoops(g *gen) {
 	axpy(g)
 	bias(g)
 	biasResidual(g)
+	tileLoop(g, activation{"Bias", func(*gen) func(vec) vec { return func(x vec) vec { return x } }, nil})
 	for _, a := range activations {
 		activationLoop(g, a)
+		tileLoop(g, a)
 		if a.slope != nil {
 			gradientLoop(g, a)
 		}
@@ -249,6 +252,61 @@ func activationLoop(g *gen, a activation) {
 	g.loop(n, func(b *block) { b.store(y, f(b.load(y))) })
 	g.Label(done)
 	g.end()
+}
+
+// tileLoop finishes a tile of a product. What is absent is minus zero, which changes no bit of what it is added to.
+func tileLoop(g *gen, a activation) {
+	width := 2 * g.width()
+	g.function("tile"+a.name, "func(y *float32, ldy, rows int, bias, res *float32, ldres int)", fmt.Sprintf(`	for i := range rows {
+		for j := range %d {
+			y[i*ldy+j] = %s(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
+		}
+	}`, width, a.name))
+	y, bias, res := g.Load(g.Param("y"), g.GP64()), g.Load(g.Param("bias"), g.GP64()), g.Load(g.Param("res"), g.GP64())
+	ldy, ldres, rows := g.Load(g.Param("ldy"), g.GP64()), g.Load(g.Param("ldres"), g.GP64()), g.Load(g.Param("rows"), g.GP64())
+	g.SHLQ(Imm(2), ldy)
+	g.SHLQ(Imm(2), ldres)
+	none := g.GP64()
+	g.LEAQ(g.minusZeros(width), none)
+	g.TESTQ(bias, bias)
+	g.CMOVQEQ(none, bias)
+	g.TESTQ(res, res)
+	g.CMOVQEQ(none, res)
+	f := a.apply(g)
+	again := g.label()
+	g.Label(again)
+	for j := 0; j < width; j += 16 {
+		v := g.vec()
+		for i, r := range v {
+			g.VMOVUPS(Mem{Base: y, Disp: 4*j + 32*i}, r)
+			g.VADDPS(Mem{Base: bias, Disp: 4*j + 32*i}, r, r)
+		}
+		v = f(v)
+		for i, r := range v {
+			g.VADDPS(Mem{Base: res, Disp: 4*j + 32*i}, r, r)
+			g.VMOVUPS(r, Mem{Base: y, Disp: 4*j + 32*i})
+		}
+	}
+	g.ADDQ(ldy, y)
+	g.ADDQ(ldres, res)
+	g.DECQ(rows)
+	g.JNZ(LabelRef(again))
+	g.end()
+}
+
+// minusZeros is a row of a tile.
+func (g *gen) minusZeros(width int) Mem {
+	const name = "minusZeros"
+	if m, ok := g.data[name]; ok {
+		return m
+	}
+	m := g.StaticGlobal(name + g.suffix())
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for range width {
+		g.AppendDatum(U32(1 << 31))
+	}
+	g.data[name] = m
+	return m
 }
 
 func gradientLoop(g *gen, a activation) {
