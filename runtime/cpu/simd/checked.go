@@ -6,6 +6,7 @@ import "fmt"
 func checked(k Kernels) *Kernels {
 	c := k
 	checkProduct(&c, k)
+	checkWords(&c, k)
 	checkEpilogues(&c, k)
 	checkScan(&c, k)
 	c.LayerNorm = func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32) {
@@ -76,6 +77,61 @@ func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), 
 			need(src, (rows-1)*stride+k)
 		}
 		pack(dst, src, stride, rows, k)
+	}
+}
+
+// checkWords wraps the products of words and what makes words.
+func checkWords(c *Kernels, k Kernels) {
+	tile := func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
+		if rows < 1 || rows > k.MR || words < 1 {
+			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, k.MR, words))
+		}
+		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > len(a) || f.Res != nil && (f.LdRes < 0 || f.LdRes > len(f.Res))) {
+			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d, %d in %d and %d in %d", rows, ldc, len(c), lda, len(a), f.LdRes, len(f.Res)))
+		}
+		need(c, (rows-1)*ldc+k.NR)
+		need(a, (rows-1)*lda+words)
+		need(b, words*k.NR)
+		need(f.Bias, k.NR)
+		if f.Res != nil {
+			need(f.Res, (rows-1)*f.LdRes+k.NR)
+		}
+	}
+	if k.GemmBF16 != nil {
+		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
+			tile(c, ldc, a, lda, rows, b, words, f)
+			k.GemmBF16(c, ldc, a, lda, rows, b, words, f)
+		}
+	}
+	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
+		tile(c, ldc, a, lda, rows, b, words, f)
+		need(aq, 2*rows)
+		need(bq, 2*k.NR)
+		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, f)
+	}
+	c.RoundPairs = func(dst []uint32, x []float32) {
+		if len(x) > 0 {
+			need(dst, (len(x)+15)/16*8)
+			k.RoundPairs(dst, x)
+		}
+	}
+	c.Round = func(dst, x []float32) {
+		need(dst, len(x))
+		k.Round(dst, x)
+	}
+	c.Widen = func(dst []float32, b []uint32, words int) {
+		if words > 0 {
+			need(dst, 2*words*k.NR)
+			need(b, words*k.NR)
+			k.Widen(dst, b, words)
+		}
+	}
+	c.QuantiseU8 = func(dst []uint32, x []float32) (scale, least float32) {
+		if len(x) == 0 {
+			return 0, 0
+		}
+		need(dst, (len(x)+15)/16*4)
+		return k.QuantiseU8(dst, x)
 	}
 }
 

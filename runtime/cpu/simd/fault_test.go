@@ -52,9 +52,9 @@ func fenced[T any](f *fence, v []T, last bool) []T {
 func TestNoAccessOutside(t *testing.T) {
 	var f [4]*fence
 	for i := range f {
-		f[i] = newFence(t, 4*64*300)
+		f[i] = newFence(t, 2*4*64*300)
 	}
-	eachSet(t, func(t *testing.T, k *Kernels) {
+	eachWordSet(t, func(t *testing.T, k *Kernels) {
 		for _, n := range lengths {
 			if n > 300 {
 				continue
@@ -90,9 +90,29 @@ func TestNoAccessOutside(t *testing.T) {
 				}
 				testPackFenced(k, f, n, last)
 				testScanFenced(k, f, n, last)
+				testWordsFenced(k, f, n, last)
 			}
 		}
 	})
+}
+
+// testWordsFenced runs what makes and multiplies words; n is the number of elements and of words.
+func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
+	blocks := (n + 15) / 16
+	k.RoundPairs(fenced(f[0], make([]uint32, 8*blocks), last), fenced(f[1], random(1, n, 1), last))
+	k.Round(fenced(f[0], make([]float32, n), last), fenced(f[1], random(1, n, 1), last))
+	k.QuantiseU8(fenced(f[0], make([]uint32, 4*blocks), last), fenced(f[1], random(1, n, 1), last))
+	k.Widen(fenced(f[0], make([]float32, 2*n*k.NR), last), fenced(f[1], make([]uint32, n*k.NR), last), n)
+	for rows := 1; rows <= k.MR && n > 0; rows++ {
+		a, b := fenced(f[0], make([]uint32, rows*n), last), fenced(f[1], make([]uint32, n*k.NR), last)
+		c := fenced(f[2], make([]float32, rows*k.NR), last)
+		small := fenced(f[3], make([]float32, (rows+3)*k.NR+2*rows), last)
+		finish := Finish{Bias: small[:k.NR], Res: small[len(small)-rows*k.NR:], LdRes: k.NR}
+		k.GemmI8(c, k.NR, a, n, rows, b, n, small[3*k.NR:3*k.NR+2*rows], small[k.NR:3*k.NR], finish)
+		if k.GemmBF16 != nil {
+			k.GemmBF16(c, k.NR, a, n, rows, b, n, finish)
+		}
+	}
 }
 
 func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {

@@ -10,7 +10,7 @@ import (
 
 // Kernels is the set of inner loops for one instruction set. It has no state: any number of goroutines may use it.
 type Kernels struct {
-	// Name is "avx512", "avx2" or "generic".
+	// Name is "avx512", "avx512bf16" (which multiplies bfloat16 by an instruction of its own), "avx2" or "generic".
 	Name string
 	// MR is the largest row count of Gemm, NR the width of its panels.
 	MR, NR int
@@ -43,6 +43,34 @@ type Kernels struct {
 	ScoresF16 func(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int)
 	// ScoresBF16 is Scores for rows in bfloat16.
 	ScoresBF16 func(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int)
+	// Words hold elements narrower than 32 bits along the inner dimension of a product: 2 of bfloat16 or 4 of 8 bits, the first one
+	// lowest. A panel of words is what Pack makes of rows of words, as if they were floats.
+
+	// GemmBF16 computes a tile of a product of bfloat16 words: for i < rows (1 to MR) and j < NR,
+	//
+	//	c[i*ldc+j] = sum over p < words of a[i*lda+p].b[p*NR+j] + f.Bias[j] + f.Res[i*f.LdRes+j]
+	//
+	// by VDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
+	// and sums alike, flushed to zero. It is nil in a set that is faster with Widen and Gemm, whose sums differ from these by
+	// some roundings of float32: much less than the rounding of the factors.
+	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish)
+	// GemmI8 is GemmBF16 for words of unsigned bytes in a and signed ones in b, whose sums are exact 32-bit integers:
+	//
+	//	c[i*ldc+j] = aq[2*i]*bq[j]*(sum over p < words of a[i*lda+p].b[p*NR+j]) + aq[2*i+1]*bq[NR+j] + f.Bias[j] + f.Res[i*f.LdRes+j]
+	//
+	// so that with a[i] = scale*u + least (aq[2*i], aq[2*i+1]; see QuantiseU8), bq[j] the scale of column j and bq[NR+j] that times the
+	// sum of its bytes, it is the product of what the bytes stand for. No operation is fused: all sets give the same bits.
+	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish)
+	// RoundPairs rounds x to bfloat16 words, ties to even. It writes whole blocks of 8 words, with zeros behind x.
+	RoundPairs func(dst []uint32, x []float32)
+	// Round rounds x to bfloat16 and leaves it in float32. dst may be x.
+	Round func(dst, x []float32)
+	// Widen makes a panel of floats, 2*words deep, of one of bfloat16 words.
+	Widen func(dst []float32, b []uint32, words int)
+	// QuantiseU8 makes words of the bytes u = (x-least)/scale, rounded to nearest, where least is the minimum of x and scale 1/255 of
+	// its span. A row that is not finite gets a scale that is not. It writes whole
+	// blocks of 4 words; what is behind x is undefined.
+	QuantiseU8 func(dst []uint32, x []float32) (scale, least float32)
 
 	// LayerNorm writes dst = (x-mean)*rstd*gamma + beta in two passes, with the biased variance and rstd = 1/sqrt(var+eps).
 	// dst may be x.
@@ -92,6 +120,15 @@ type Kernels struct {
 	Axpy func(y, x []float32, a float32)
 }
 
+// Finish is what a product of words adds to its sums, and what it fetches for the next product meanwhile.
+type Finish struct {
+	Bias  []float32 // NR elements
+	Res   []float32 // may be nil; rows of NR elements, LdRes apart
+	LdRes int
+	// Next, if not nil, is a panel that the second-level cache should hold next: a tile fetches a quarter of its own panel's size.
+	Next []uint32
+}
+
 // EnvCPU names the environment variable that overrides the choice of Best and of Select("").
 const EnvCPU = "ISEARLE_CPU"
 
@@ -119,7 +156,7 @@ func Best() *Kernels {
 	return sets()[0]
 }
 
-// Select returns the set called name: avx512, avx2 or generic. The empty name is the value of ISEARLE_CPU, or the fastest set
+// Select returns the set called name: avx512, avx512bf16, avx2 or generic. The empty name is the value of ISEARLE_CPU, or the fastest set
 // when that is empty too. An unknown name is an error, and so is a set this machine or build has not (ErrUnsupported).
 func Select(name string) (*Kernels, error) {
 	from := ""
@@ -137,7 +174,7 @@ func Select(name string) (*Kernels, error) {
 		have = append(have, k.Name)
 	}
 	switch name {
-	case "avx512", "avx2":
+	case "avx512", "avx512bf16", "avx2":
 		return nil, fmt.Errorf("simd: kernels %s%s: %w (there are %s)", from, name, ErrUnsupported, strings.Join(have, ", "))
 	}
 	return nil, fmt.Errorf("simd: kernels %s%q: no such set (there are %s)", from, name, strings.Join(have, ", "))

@@ -9,10 +9,10 @@ func machineSets() []Kernels {
 	var sets []Kernels
 	x := cpu.X86
 	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL && x.HasBMI2 {
-		sets = append(sets, setAVX512)
+		sets = append(sets, avx512Sets()...)
 	}
 	if x.HasAVX2 && x.HasFMA && x.HasF16C {
-		sets = append(sets, setAVX2)
+		sets = append(sets, avx2Words())
 	}
 	return sets
 }
@@ -29,6 +29,7 @@ var setAVX512 = Kernels{
 	Scores:        scoresOf(scoresF32x1AVX512, scoresF32x2AVX512, scoresF32x3AVX512, scoresF32x4AVX512),
 	ScoresF16:     scoresOf(scoresF16x1AVX512, scoresF16x2AVX512, scoresF16x3AVX512, scoresF16x4AVX512),
 	ScoresBF16:    scoresOf(scoresBF16x1AVX512, scoresBF16x2AVX512, scoresBF16x3AVX512, scoresBF16x4AVX512),
+	Round:         roundHighAVX512,
 	LayerNorm:     layerNormAVX512,
 	Bias:          biasAVX512,
 	BiasResidual:  biasResidualAVX512,
@@ -63,6 +64,7 @@ var setAVX2 = Kernels{
 	Scores:        scoresOf(scoresF32x1AVX2, scoresF32x2AVX2, scoresF32x3AVX2, scoresF32x4AVX2),
 	ScoresF16:     scoresOf(scoresF16x1AVX2, scoresF16x2AVX2, scoresF16x3AVX2, scoresF16x4AVX2),
 	ScoresBF16:    scoresOf(scoresBF16x1AVX2, scoresBF16x2AVX2, scoresBF16x3AVX2, scoresBF16x4AVX2),
+	Round:         roundHighAVX2,
 	LayerNorm:     layerNormAVX2,
 	Bias:          biasAVX2,
 	BiasResidual:  biasResidualAVX2,

@@ -11,9 +11,10 @@ func peaks(set string) (p Peaks) {
 		return func(n int) int { loop(n); return max(0, n) * unroll * chains * products * ops }
 	}
 	switch set {
-	case "avx512":
+	case "avx512", "avx512bf16":
 		p.F32 = counted(peakFloatAVX512, chains512, 16)
-		if cpu.X86.HasAVX512BF16 {
+		p.BF16 = p.F32 // of widened factors
+		if set == "avx512bf16" {
 			p.BF16 = counted(peakBrainAVX512, chains512, 32)
 		}
 		if cpu.X86.HasAVX512VNNI {

@@ -1,7 +1,7 @@
 // Command gen writes the assembly of package simd and its stubs. Run it by go generate in that package.
 //
 // The loops are written once, over vectors of 16 floats (vector.go), and emitted for both instruction sets: so AVX-512 and AVX2
-// have the same lanes and the same roundings. The product (gemm.go) and the packing (pack.go) are per instruction set.
+// have the same lanes and the same roundings. The products (gemm.go, words.go) and the packing (pack.go) are per instruction set.
 package main
 
 import (
@@ -32,7 +32,7 @@ func generate(dir, out string) error {
 		return err
 	}
 	for _, set := range []isa{avx512, avx2} {
-		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "peak": peaks, "scan": scans, "vector": vectorLoops} {
+		for name, emit := range map[string]func(*gen){"gemm": gemms, "pack": packs, "peak": peaks, "scan": scans, "vector": vectorLoops, "words": words} {
 			g := &gen{Context: build.NewContext(), isa: set, values: values, data: map[string]Mem{}}
 			emit(g)
 			if err := g.write(filepath.Join(out, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {

@@ -131,6 +131,14 @@ var numbers = map[string]float32{
 	"signBit":   float32(math.Copysign(0, -1)),
 	"magnitude": math.Float32frombits(1<<31 - 1), // all but the sign
 	"bias":      math.Float32frombits(127),       // of the exponent, an integer
+	"plusInf":   float32(math.Inf(1)),
+	"levels":    255,                          // of a byte, less one
+	"tiny":      1e-30,                        // the least span that is quantised
+	"halfBelow": math.Float32frombits(0x7fff), // of the lower half of a word, half a unit of the upper, less one
+	"lowBit":    math.Float32frombits(1),
+	"quiet":     math.Float32frombits(0x400000), // the bit of a quiet NaN
+	"highHalf":  math.Float32frombits(0xffff0000),
+	"evenBytes": math.Float32frombits(0x00ff00ff),
 }
 
 // spreadConstant returns a vector of a constant, in a register.

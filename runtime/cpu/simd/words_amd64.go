@@ -1,0 +1,91 @@
+//go:build !noasm
+
+package simd
+
+import "golang.org/x/sys/cpu"
+
+// pairsTile and quadsTile are the tiles of one height.
+type (
+	pairsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias, res *float32, ldres int, next *uint32)
+	quadsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq, bq, bias, res *float32, ldres int, next *uint32)
+)
+
+// gemmPairs is GemmBF16 by the tiles of heights 1, 2, ...
+func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
+		next, res := &b[0], (*float32)(nil)
+		if f.Next != nil {
+			next = &f.Next[0]
+		}
+		if f.Res != nil {
+			res = &f.Res[0]
+		}
+		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &f.Bias[0], res, f.LdRes, next)
+	}
+}
+
+// gemmQuads is GemmI8 by the tiles of heights 1, 2, ...
+func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
+		next, res := &b[0], (*float32)(nil)
+		if f.Next != nil {
+			next = &f.Next[0]
+		}
+		if f.Res != nil {
+			res = &f.Res[0]
+		}
+		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &aq[0], &bq[0], &f.Bias[0], res, f.LdRes, next)
+	}
+}
+
+var (
+	pairsAVX512 = []pairsTile{gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512,
+		gemmBF16x5AVX512, gemmBF16x6AVX512, gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512,
+		gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512, gemmBF16x13AVX512}
+	quadsAVX512 = []quadsTile{gemmI8x1AVX512, gemmI8x2AVX512, gemmI8x3AVX512, gemmI8x4AVX512, gemmI8x5AVX512, gemmI8x6AVX512,
+		gemmI8x7AVX512, gemmI8x8AVX512, gemmI8x9AVX512, gemmI8x10AVX512, gemmI8x11AVX512, gemmI8x12AVX512, gemmI8x13AVX512}
+	quadsNativeAVX512 = []quadsTile{gemmI8Native1AVX512, gemmI8Native2AVX512, gemmI8Native3AVX512, gemmI8Native4AVX512,
+		gemmI8Native5AVX512, gemmI8Native6AVX512, gemmI8Native7AVX512, gemmI8Native8AVX512, gemmI8Native9AVX512,
+		gemmI8Native10AVX512, gemmI8Native11AVX512, gemmI8Native12AVX512, gemmI8Native13AVX512}
+	quadsAVX2 = []quadsTile{gemmI8x1AVX2, gemmI8x2AVX2, gemmI8x3AVX2, gemmI8x4AVX2, gemmI8x5AVX2, gemmI8x6AVX2}
+)
+
+// words adds to a set what makes and multiplies words.
+func (k Kernels) words(quads []quadsTile, roundPairs func(dst *uint32, x []float32), widen func(dst *float32, b *uint32, words int),
+	quantise func(dst *uint32, x []float32) (scale, least float32)) Kernels {
+	k.GemmI8 = gemmQuads(quads)
+	k.RoundPairs = func(dst []uint32, x []float32) { roundPairs(&dst[0], x) }
+	k.Widen = func(dst []float32, b []uint32, words int) { widen(&dst[0], &b[0], words) }
+	k.QuantiseU8 = func(dst []uint32, x []float32) (scale, least float32) { return quantise(&dst[0], x) }
+	return k
+}
+
+func avx2Words() Kernels { return setAVX2.words(quadsAVX2, roundPairsAVX2, widenAVX2, quantiseAVX2) }
+
+// avx512Words takes bytes' products from AVX512_VNNI (Cascade Lake, Zen 4) where the machine has it; sums are the same without.
+func avx512Words(vnni bool) Kernels {
+	quads := quadsAVX512
+	if vnni {
+		quads = quadsNativeAVX512
+	}
+	return setAVX512.words(quads, roundPairsAVX512, widenAVX512, quantiseAVX512)
+}
+
+// avx512Sets are AVX-512 without and with VDPBF16PS, the faster one first. AMD's cores and Intel's Cooper Lake do two of
+// these for two multiply-adds, which is twice the arithmetic. Intel's since Golden Cove leave bfloat16 to AMX and do one where
+// they do four multiply-adds (measured on Emerald Rapids): there it is faster to widen the factors.
+func avx512Sets() []Kernels {
+	plain := avx512Words(cpu.X86.HasAVX512VNNI)
+	if !cpu.X86.HasAVX512BF16 {
+		return []Kernels{plain}
+	}
+	native := plain
+	native.Name, native.GemmBF16 = "avx512bf16", gemmPairs(pairsAVX512)
+	const cooperLake = 0x55
+	if _, b, _, _ := cpuid(0, 0); b == 'G'|'e'<<8|'n'<<16|'u'<<24 { // of GenuineIntel
+		if a, _, _, _ := cpuid(1, 0); a>>4&15|a>>12&0xf0 != cooperLake {
+			return []Kernels{plain, native}
+		}
+	}
+	return []Kernels{native, plain}
+}
