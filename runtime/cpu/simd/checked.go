@@ -82,32 +82,28 @@ func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), 
 
 // checkWords wraps the products of words and what makes words.
 func checkWords(c *Kernels, k Kernels) {
-	tile := func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
+	tile := func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int) {
 		if rows < 1 || rows > k.MR || words < 1 {
 			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, k.MR, words))
 		}
-		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > len(a) || f.Res != nil && (f.LdRes < 0 || f.LdRes > len(f.Res))) {
-			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d, %d in %d and %d in %d", rows, ldc, len(c), lda, len(a), f.LdRes, len(f.Res)))
+		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > len(a)) {
+			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, len(a)))
 		}
 		need(c, (rows-1)*ldc+k.NR)
 		need(a, (rows-1)*lda+words)
 		need(b, words*k.NR)
-		need(f.Bias, k.NR)
-		if f.Res != nil {
-			need(f.Res, (rows-1)*f.LdRes+k.NR)
-		}
 	}
 	if k.GemmBF16 != nil {
-		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
-			tile(c, ldc, a, lda, rows, b, words, f)
-			k.GemmBF16(c, ldc, a, lda, rows, b, words, f)
+		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
+			tile(c, ldc, a, lda, rows, b, words)
+			k.GemmBF16(c, ldc, a, lda, rows, b, words, next)
 		}
 	}
-	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
-		tile(c, ldc, a, lda, rows, b, words, f)
+	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
+		tile(c, ldc, a, lda, rows, b, words)
 		need(aq, 2*rows)
 		need(bq, 2*k.NR)
-		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, f)
+		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, next)
 	}
 	c.RoundPairs = func(dst []uint32, x []float32) {
 		if len(x) > 0 {

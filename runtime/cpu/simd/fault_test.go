@@ -106,11 +106,11 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 	for rows := 1; rows <= k.MR && n > 0; rows++ {
 		a, b := fenced(f[0], make([]uint32, rows*n), last), fenced(f[1], make([]uint32, n*k.NR), last)
 		c := fenced(f[2], make([]float32, rows*k.NR), last)
-		small := fenced(f[3], make([]float32, (rows+3)*k.NR+2*rows), last)
-		finish := Finish{Bias: small[:k.NR], Res: small[len(small)-rows*k.NR:], LdRes: k.NR}
-		k.GemmI8(c, k.NR, a, n, rows, b, n, small[3*k.NR:3*k.NR+2*rows], small[k.NR:3*k.NR], finish)
+		q := fenced(f[3], make([]float32, 2*(k.NR+rows)), last)
+		k.GemmI8(c, k.NR, a, n, rows, b, n, q[:2*rows], q[2*rows:], c)
+		k.GemmI8(c, k.NR, a, n, rows, b, n, q[2*k.NR:], q[:2*k.NR], c)
 		if k.GemmBF16 != nil {
-			k.GemmBF16(c, k.NR, a, n, rows, b, n, finish)
+			k.GemmBF16(c, k.NR, a, n, rows, b, n, c)
 		}
 	}
 }

@@ -20,14 +20,19 @@ func gemmAVX2(c []float32, ldc int, a []float32, lda, rows int, b []float32, k i
 	gemm(gemmTilesAVX2[rows-1], c, ldc, a, lda, b, k, acc, next)
 }
 
-// gemm runs a tile and spreads what is asked for ahead over the turns of its loop.
+// gemm runs a tile.
 func gemm(tile gemmTile, c []float32, ldc int, a []float32, lda int, b []float32, k int, acc bool, next []float32) {
+	ahead, step := spread(&b[0], next, k)
+	tile(&c[0], ldc, &a[0], lda, &b[0], k, acc, ahead, step)
+}
+
+// spread spreads what is asked for ahead over the turns of a tile's loop of k steps; nothing asks for what is at none.
+func spread(none *float32, next []float32, k int) (ahead *float32, step int) {
 	const turn, most = 4, 8 // steps of k in a turn of the loop, and the lines that it asks for
 	const line = 64         // bytes
-	ahead, step := &b[0], 0
-	if len(next) > 0 {
-		turns := max(1, k/turn)
-		ahead, step = &next[0], min(most, (4*len(next)/line+turns-1)/turns)*line
+	if len(next) == 0 {
+		return none, 0
 	}
-	tile(&c[0], ldc, &a[0], lda, &b[0], k, acc, ahead, step)
+	turns := max(1, k/turn)
+	return &next[0], min(most, (4*len(next)/line+turns-1)/turns) * line
 }

@@ -48,19 +48,19 @@ type Kernels struct {
 
 	// GemmBF16 computes a tile of a product of bfloat16 words: for i < rows (1 to MR) and j < NR,
 	//
-	//	c[i*ldc+j] = sum over p < words of a[i*lda+p].b[p*NR+j] + f.Bias[j] + f.Res[i*f.LdRes+j]
+	//	c[i*ldc+j] = sum over p < words of a[i*lda+p].b[p*NR+j]
 	//
 	// by VDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
 	// and sums alike, flushed to zero. It is nil in a set that is faster with Widen and Gemm, whose sums differ from these by
-	// some roundings of float32: much less than the rounding of the factors.
-	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish)
+	// some roundings of float32: much less than the rounding of the factors. next is as for Gemm.
+	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32)
 	// GemmI8 is GemmBF16 for words of unsigned bytes in a and signed ones in b, whose sums are exact 32-bit integers:
 	//
-	//	c[i*ldc+j] = aq[2*i]*bq[j]*(sum over p < words of a[i*lda+p].b[p*NR+j]) + aq[2*i+1]*bq[NR+j] + f.Bias[j] + f.Res[i*f.LdRes+j]
+	//	c[i*ldc+j] = aq[2*i]*bq[j]*(sum over p < words of a[i*lda+p].b[p*NR+j]) + aq[2*i+1]*bq[NR+j]
 	//
 	// so that with a[i] = scale*u + least (aq[2*i], aq[2*i+1]; see QuantiseU8), bq[j] the scale of column j and bq[NR+j] that times the
 	// sum of its bytes, it is the product of what the bytes stand for. No operation is fused: all sets give the same bits.
-	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish)
+	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32)
 	// RoundPairs rounds x to bfloat16 words, ties to even. It writes whole blocks of 8 words, with zeros behind x.
 	RoundPairs func(dst []uint32, x []float32)
 	// Round rounds x to bfloat16 and leaves it in float32. dst may be x.
@@ -118,15 +118,6 @@ type Kernels struct {
 	Dot func(x, y []float32) float32
 	// Axpy computes y += a*x.
 	Axpy func(y, x []float32, a float32)
-}
-
-// Finish is what a product of words adds to its sums, and what it fetches for the next product meanwhile.
-type Finish struct {
-	Bias  []float32 // NR elements
-	Res   []float32 // may be nil; rows of NR elements, LdRes apart
-	LdRes int
-	// Next, if not nil, is a panel that the second-level cache should hold next: a tile fetches a quarter of its own panel's size.
-	Next []uint32
 }
 
 // EnvCPU names the environment variable that overrides the choice of Best and of Select("").

@@ -33,7 +33,7 @@ func testScores[T any](t *testing.T, k *Kernels, name string, scores func(dst []
 				dst.check(t)
 				want := make([]float32, k.NR)
 				for j := range nq {
-					k.Gemm(want, k.NR, q[j*depth:], depth, 1, panel, depth, false)
+					k.Gemm(want, k.NR, q[j*depth:], depth, 1, panel, depth, false, nil)
 					equalBits(t, fmt.Sprintf("%s: %d rows of %d, query %d of %d", name, rows, depth, j, nq), dst.v[j*ScanRows:][:rows], want[:rows])
 				}
 			}

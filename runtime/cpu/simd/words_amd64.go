@@ -4,37 +4,25 @@ package simd
 
 import "golang.org/x/sys/cpu"
 
-// pairsTile and quadsTile are the tiles of one height.
+// pairsTile and quadsTile are the loops for one height of tile.
 type (
-	pairsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias, res *float32, ldres int, next *uint32)
-	quadsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq, bq, bias, res *float32, ldres int, next *uint32)
+	pairsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
+	quadsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq, bq, next *float32, step int)
 )
 
-// gemmPairs is GemmBF16 by the tiles of heights 1, 2, ...
-func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
-	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, f Finish) {
-		next, res := &b[0], (*float32)(nil)
-		if f.Next != nil {
-			next = &f.Next[0]
-		}
-		if f.Res != nil {
-			res = &f.Res[0]
-		}
-		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &f.Bias[0], res, f.LdRes, next)
+// gemmPairs is GemmBF16 by the tiles of 1, 2, ... rows.
+func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
+		ahead, step := spread(&c[0], next, words)
+		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, ahead, step)
 	}
 }
 
-// gemmQuads is GemmI8 by the tiles of heights 1, 2, ...
-func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
-	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
-		next, res := &b[0], (*float32)(nil)
-		if f.Next != nil {
-			next = &f.Next[0]
-		}
-		if f.Res != nil {
-			res = &f.Res[0]
-		}
-		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &aq[0], &bq[0], &f.Bias[0], res, f.LdRes, next)
+// gemmQuads is GemmI8 by the tiles of 1, 2, ... rows.
+func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
+		ahead, step := spread(&c[0], next, words)
+		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &aq[0], &bq[0], ahead, step)
 	}
 }
 

@@ -10,15 +10,12 @@ package simd
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x1AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x1AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 16 {
@@ -26,15 +23,12 @@ func gemmI8x1AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x2AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x2AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 16 {
@@ -42,15 +36,12 @@ func gemmI8x2AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x3AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x3AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 16 {
@@ -58,15 +49,12 @@ func gemmI8x3AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x4AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x4AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 16 {
@@ -74,15 +62,12 @@ func gemmI8x4AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 16 {
@@ -90,15 +75,12 @@ func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*16+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[16+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x6AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x6AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range x {
 //		dst[i/2] |= uint32(bf16(x[i])) << (i % 2 * 16)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func gemmI8x1AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x1AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x1AVX2(SB), $0-96
+TEXT ·gemmI8x1AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	VXORPS     Y0, Y0, Y0
 	PREFETCHT0 (AX)
@@ -14,12 +14,9 @@ TEXT ·gemmI8x1AVX2(SB), $0-96
 	PREFETCHT0 32(AX)
 	MOVQ       a+16(FP), AX
 	MOVQ       b+32(FP), CX
-	MOVQ       next+88(FP), DX
-	MOVQ       words+40(FP), BX
+	MOVQ       words+40(FP), DX
 
 single:
-	PREFETCHT1   (DX)
-	ADDQ         $+64, DX
 	VMOVUPS      (CX), Y2
 	VPSLLW       $0x08, Y2, Y2
 	VPSRAW       $0x08, Y2, Y2
@@ -44,7 +41,7 @@ single:
 	VPADDD       Y7, Y1, Y1
 	ADDQ         $+4, AX
 	ADDQ         $+64, CX
-	DECQ         BX
+	DECQ         DX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -60,20 +57,9 @@ single:
 	VMULPS       Y2, Y1, Y1
 	VMULPS       32(CX), Y1, Y1
 	VADDPS       Y9, Y1, Y1
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-
-write:
-	MOVQ    c+0(FP), AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
+	MOVQ         c+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
 	VZEROUPPER
 	RET
 
@@ -87,9 +73,9 @@ DATA evenBytesAVX2<>+24(SB)/4, $0x00ff00ff
 DATA evenBytesAVX2<>+28(SB)/4, $0x00ff00ff
 GLOBL evenBytesAVX2<>(SB), RODATA|NOPTR, $32
 
-// func gemmI8x2AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x2AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x2AVX2(SB), $0-96
+TEXT ·gemmI8x2AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -105,12 +91,9 @@ TEXT ·gemmI8x2AVX2(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
+	MOVQ       words+40(FP), BX
 
 single:
-	PREFETCHT1   (BX)
-	ADDQ         $+64, BX
 	VMOVUPS      (DX), Y4
 	VPSLLW       $0x08, Y4, Y4
 	VPSRAW       $0x08, Y4, Y4
@@ -147,7 +130,7 @@ single:
 	VPADDD       Y7, Y3, Y3
 	ADDQ         $+4, AX
 	ADDQ         $+64, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -175,36 +158,19 @@ single:
 	VMULPS       Y4, Y3, Y3
 	VMULPS       32(CX), Y3, Y3
 	VADDPS       Y9, Y3, Y3
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX), Y2, Y2
-	VADDPS       32(AX), Y3, Y3
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8x3AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x3AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x3AVX2(SB), $0-96
+TEXT ·gemmI8x3AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -224,12 +190,9 @@ TEXT ·gemmI8x3AVX2(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
+	MOVQ       words+40(FP), BX
 
 single:
-	PREFETCHT1   (BX)
-	ADDQ         $+64, BX
 	VMOVUPS      (DX), Y6
 	VPSLLW       $0x08, Y6, Y6
 	VPSRAW       $0x08, Y6, Y6
@@ -278,7 +241,7 @@ single:
 	VPADDD       Y13, Y5, Y5
 	ADDQ         $+4, AX
 	ADDQ         $+64, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -318,42 +281,21 @@ single:
 	VMULPS       Y6, Y5, Y5
 	VMULPS       32(CX), Y5, Y5
 	VADDPS       Y9, Y5, Y5
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX), Y2, Y2
-	VADDPS       32(AX), Y3, Y3
-	VADDPS       (AX), Y4, Y4
-	VADDPS       32(AX), Y5, Y5
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-	VADDPS       (AX)(CX*2), Y4, Y4
-	VADDPS       32(AX)(CX*2), Y5, Y5
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
-	VMOVUPS Y4, (AX)(CX*2)
-	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x4AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x4AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x4AVX2(SB), $0-96
+TEXT ·gemmI8x4AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -379,12 +321,9 @@ TEXT ·gemmI8x4AVX2(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
+	MOVQ       words+40(FP), SI
 
 single:
-	PREFETCHT1   (SI)
-	ADDQ         $+64, SI
 	VMOVUPS      (BX), Y8
 	VPSLLW       $0x08, Y8, Y8
 	VPSRAW       $0x08, Y8, Y8
@@ -445,7 +384,7 @@ single:
 	VPADDD       Y13, Y7, Y7
 	ADDQ         $+4, AX
 	ADDQ         $+64, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -497,50 +436,24 @@ single:
 	VMULPS       Y8, Y7, Y7
 	VMULPS       32(CX), Y7, Y7
 	VADDPS       Y15, Y7, Y7
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX), Y2, Y2
-	VADDPS       32(AX), Y3, Y3
-	VADDPS       (AX), Y4, Y4
-	VADDPS       32(AX), Y5, Y5
-	VADDPS       (AX), Y6, Y6
-	VADDPS       32(AX), Y7, Y7
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-	VADDPS       (AX)(CX*2), Y4, Y4
-	VADDPS       32(AX)(CX*2), Y5, Y5
-	VADDPS       (AX)(DX*1), Y6, Y6
-	VADDPS       32(AX)(DX*1), Y7, Y7
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
-	VMOVUPS Y4, (AX)(CX*2)
-	VMOVUPS Y5, 32(AX)(CX*2)
-	VMOVUPS Y6, (AX)(DX*1)
-	VMOVUPS Y7, 32(AX)(DX*1)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (AX)(DX*1)
+	VMOVUPS      Y7, 32(AX)(DX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x5AVX2(SB), $0-96
+TEXT ·gemmI8x5AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -570,12 +483,9 @@ TEXT ·gemmI8x5AVX2(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
+	MOVQ       words+40(FP), SI
 
 single:
-	PREFETCHT1   (SI)
-	ADDQ         $+64, SI
 	VMOVUPS      (BX), Y10
 	VPSLLW       $0x08, Y10, Y10
 	VPSRAW       $0x08, Y10, Y10
@@ -648,7 +558,7 @@ single:
 	VPADDD       Y15, Y9, Y9
 	ADDQ         $+4, AX
 	ADDQ         $+64, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -712,56 +622,26 @@ single:
 	VMULPS       Y10, Y9, Y9
 	VMULPS       32(CX), Y9, Y9
 	VADDPS       Y13, Y9, Y9
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX), Y2, Y2
-	VADDPS       32(AX), Y3, Y3
-	VADDPS       (AX), Y4, Y4
-	VADDPS       32(AX), Y5, Y5
-	VADDPS       (AX), Y6, Y6
-	VADDPS       32(AX), Y7, Y7
-	VADDPS       (AX), Y8, Y8
-	VADDPS       32(AX), Y9, Y9
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-	VADDPS       (AX)(CX*2), Y4, Y4
-	VADDPS       32(AX)(CX*2), Y5, Y5
-	VADDPS       (AX)(DX*1), Y6, Y6
-	VADDPS       32(AX)(DX*1), Y7, Y7
-	VADDPS       (AX)(CX*4), Y8, Y8
-	VADDPS       32(AX)(CX*4), Y9, Y9
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
-	VMOVUPS Y4, (AX)(CX*2)
-	VMOVUPS Y5, 32(AX)(CX*2)
-	VMOVUPS Y6, (AX)(DX*1)
-	VMOVUPS Y7, 32(AX)(DX*1)
-	VMOVUPS Y8, (AX)(CX*4)
-	VMOVUPS Y9, 32(AX)(CX*4)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (AX)(DX*1)
+	VMOVUPS      Y7, 32(AX)(DX*1)
+	VMOVUPS      Y8, (AX)(CX*4)
+	VMOVUPS      Y9, 32(AX)(CX*4)
 	VZEROUPPER
 	RET
 
-// func gemmI8x6AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x6AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·gemmI8x6AVX2(SB), $0-96
+TEXT ·gemmI8x6AVX2(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -797,12 +677,9 @@ TEXT ·gemmI8x6AVX2(SB), $0-96
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+88(FP), DI
-	MOVQ       words+40(FP), R8
+	MOVQ       words+40(FP), DI
 
 single:
-	PREFETCHT1   (DI)
-	ADDQ         $+64, DI
 	VMOVUPS      (SI), Y12
 	VPSLLW       $0x08, Y12, Y12
 	VPSRAW       $0x08, Y12, Y12
@@ -887,7 +764,7 @@ single:
 	VPADDD       Y15, Y11, Y11
 	ADDQ         $+4, AX
 	ADDQ         $+64, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -963,58 +840,23 @@ single:
 	VMULPS       Y12, Y11, Y11
 	VMULPS       32(CX), Y11, Y11
 	VADDPS       Y15, Y11, Y11
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX), Y2, Y2
-	VADDPS       32(AX), Y3, Y3
-	VADDPS       (AX), Y4, Y4
-	VADDPS       32(AX), Y5, Y5
-	VADDPS       (AX), Y6, Y6
-	VADDPS       32(AX), Y7, Y7
-	VADDPS       (AX), Y8, Y8
-	VADDPS       32(AX), Y9, Y9
-	VADDPS       (AX), Y10, Y10
-	VADDPS       32(AX), Y11, Y11
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-	VADDPS       (AX)(CX*2), Y4, Y4
-	VADDPS       32(AX)(CX*2), Y5, Y5
-	VADDPS       (AX)(DX*1), Y6, Y6
-	VADDPS       32(AX)(DX*1), Y7, Y7
-	VADDPS       (AX)(CX*4), Y8, Y8
-	VADDPS       32(AX)(CX*4), Y9, Y9
-	VADDPS       (AX)(BX*1), Y10, Y10
-	VADDPS       32(AX)(BX*1), Y11, Y11
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
-	VMOVUPS Y4, (AX)(CX*2)
-	VMOVUPS Y5, 32(AX)(CX*2)
-	VMOVUPS Y6, (AX)(DX*1)
-	VMOVUPS Y7, 32(AX)(DX*1)
-	VMOVUPS Y8, (AX)(CX*4)
-	VMOVUPS Y9, 32(AX)(CX*4)
-	VMOVUPS Y10, (AX)(BX*1)
-	VMOVUPS Y11, 32(AX)(BX*1)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (AX)(DX*1)
+	VMOVUPS      Y7, 32(AX)(DX*1)
+	VMOVUPS      Y8, (AX)(CX*4)
+	VMOVUPS      Y9, 32(AX)(CX*4)
+	VMOVUPS      Y10, (AX)(BX*1)
+	VMOVUPS      Y11, 32(AX)(BX*1)
 	VZEROUPPER
 	RET
 

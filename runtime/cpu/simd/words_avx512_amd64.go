@@ -10,15 +10,12 @@ package simd
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 32 {
@@ -26,15 +23,12 @@ func gemmI8x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 32 {
@@ -42,15 +36,12 @@ func gemmI8x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 32 {
@@ -58,15 +49,12 @@ func gemmI8x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 32 {
@@ -74,15 +62,12 @@ func gemmI8x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 32 {
@@ -90,15 +75,12 @@ func gemmI8x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 7 {
 //		for j := range 32 {
@@ -106,15 +88,12 @@ func gemmI8x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 8 {
 //		for j := range 32 {
@@ -122,15 +101,12 @@ func gemmI8x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 9 {
 //		for j := range 32 {
@@ -138,15 +114,12 @@ func gemmI8x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 10 {
 //		for j := range 32 {
@@ -154,15 +127,12 @@ func gemmI8x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words in
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 11 {
 //		for j := range 32 {
@@ -170,15 +140,12 @@ func gemmI8x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words i
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 12 {
 //		for j := range 32 {
@@ -186,15 +153,12 @@ func gemmI8x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words i
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 13 {
 //		for j := range 32 {
@@ -202,15 +166,12 @@ func gemmI8x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words i
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
 //		}
 //	}
 //
 //go:noescape
-func gemmI8x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 1 {
 //		for j := range 32 {
@@ -218,15 +179,18 @@ func gemmI8x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words i
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 32 {
@@ -234,15 +198,18 @@ func gemmBF16x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 32 {
@@ -250,15 +217,18 @@ func gemmBF16x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 32 {
@@ -266,15 +236,18 @@ func gemmBF16x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 32 {
@@ -282,15 +255,18 @@ func gemmBF16x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 32 {
@@ -298,15 +274,18 @@ func gemmBF16x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 7 {
 //		for j := range 32 {
@@ -314,15 +293,18 @@ func gemmBF16x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 8 {
 //		for j := range 32 {
@@ -330,15 +312,18 @@ func gemmBF16x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 9 {
 //		for j := range 32 {
@@ -346,15 +331,18 @@ func gemmBF16x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 10 {
 //		for j := range 32 {
@@ -362,15 +350,18 @@ func gemmBF16x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words 
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 11 {
 //		for j := range 32 {
@@ -378,15 +369,18 @@ func gemmBF16x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 12 {
 //		for j := range 32 {
@@ -394,15 +388,18 @@ func gemmBF16x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 13 {
 //		for j := range 32 {
@@ -410,15 +407,18 @@ func gemmBF16x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = sum + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmBF16x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+func gemmBF16x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 
 //	for i := range 1 {
 //		for j := range 32 {
@@ -426,15 +426,18 @@ func gemmBF16x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 2 {
 //		for j := range 32 {
@@ -442,15 +445,18 @@ func gemmI8Native1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 3 {
 //		for j := range 32 {
@@ -458,15 +464,18 @@ func gemmI8Native2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 4 {
 //		for j := range 32 {
@@ -474,15 +483,18 @@ func gemmI8Native3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 5 {
 //		for j := range 32 {
@@ -490,15 +502,18 @@ func gemmI8Native4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 6 {
 //		for j := range 32 {
@@ -506,15 +521,18 @@ func gemmI8Native5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 7 {
 //		for j := range 32 {
@@ -522,15 +540,18 @@ func gemmI8Native6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 8 {
 //		for j := range 32 {
@@ -538,15 +559,18 @@ func gemmI8Native7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 9 {
 //		for j := range 32 {
@@ -554,15 +578,18 @@ func gemmI8Native8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 10 {
 //		for j := range 32 {
@@ -570,15 +597,18 @@ func gemmI8Native9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wor
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 11 {
 //		for j := range 32 {
@@ -586,15 +616,18 @@ func gemmI8Native10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wo
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 12 {
 //		for j := range 32 {
@@ -602,15 +635,18 @@ func gemmI8Native11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wo
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 //	for i := range 13 {
 //		for j := range 32 {
@@ -618,15 +654,18 @@ func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wo
 //			for p := range words {
 //				sum += dot(a[i*lda+p], b[p*32+j]) // of their elements
 //			}
-//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j] + bias[j]
-//			if res != nil {
-//				c[i*ldc+j] += res[i*ldres+j]
-//			}
+//			c[i*ldc+j] = float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[32+j]
+//		}
+//	}
+//
+//	for p := 0; p+4 <= words; p += 4 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/4) + 64*line) // bytes, to the second level
 //		}
 //	}
 //
 //go:noescape
-func gemmI8Native13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+func gemmI8Native13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
 // cpuid returns what the instruction says of the machine.
 func cpuid(leaf uint32, subleaf uint32) (eax uint32, ebx uint32, ecx uint32, edx uint32)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func gemmI8x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x1AVX512(SB), $0-96
+TEXT ·gemmI8x1AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	VPXORD     Z0, Z0, Z0
 	PREFETCHT0 (AX)
@@ -14,12 +14,9 @@ TEXT ·gemmI8x1AVX512(SB), $0-96
 	PREFETCHT0 64(AX)
 	MOVQ       a+16(FP), AX
 	MOVQ       b+32(FP), CX
-	MOVQ       next+88(FP), DX
-	MOVQ       words+40(FP), BX
+	MOVQ       words+40(FP), DX
 
 single:
-	PREFETCHT1   (DX)
-	ADDQ         $+64, DX
 	VMOVUPS      (CX), Z2
 	VPSLLW       $0x08, Z2, Z2
 	VPSRAW       $0x08, Z2, Z2
@@ -44,7 +41,7 @@ single:
 	VPADDD       Z7, Z1, Z1
 	ADDQ         $+4, AX
 	ADDQ         $+128, CX
-	DECQ         BX
+	DECQ         DX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -60,29 +57,18 @@ single:
 	VMULPS       Z2, Z1, Z1
 	VMULPS       64(CX), Z1, Z1
 	VADDPS       Z9, Z1, Z1
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-
-write:
-	MOVQ    c+0(FP), AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
+	MOVQ         c+0(FP), AX
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
 	VZEROUPPER
 	RET
 
 DATA evenBytesAVX512<>+0(SB)/4, $0x00ff00ff
 GLOBL evenBytesAVX512<>(SB), RODATA|NOPTR, $4
 
-// func gemmI8x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x2AVX512(SB), $0-96
+TEXT ·gemmI8x2AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -98,12 +84,9 @@ TEXT ·gemmI8x2AVX512(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
+	MOVQ       words+40(FP), BX
 
 single:
-	PREFETCHT1   (BX)
-	ADDQ         $+64, BX
 	VMOVUPS      (DX), Z4
 	VPSLLW       $0x08, Z4, Z4
 	VPSRAW       $0x08, Z4, Z4
@@ -140,7 +123,7 @@ single:
 	VPADDD       Z7, Z3, Z3
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -168,36 +151,19 @@ single:
 	VMULPS       Z4, Z3, Z3
 	VMULPS       64(CX), Z3, Z3
 	VADDPS       Z9, Z3, Z3
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x3AVX512(SB), $0-96
+TEXT ·gemmI8x3AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -217,12 +183,9 @@ TEXT ·gemmI8x3AVX512(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
+	MOVQ       words+40(FP), BX
 
 single:
-	PREFETCHT1   (BX)
-	ADDQ         $+64, BX
 	VMOVUPS      (DX), Z6
 	VPSLLW       $0x08, Z6, Z6
 	VPSRAW       $0x08, Z6, Z6
@@ -271,7 +234,7 @@ single:
 	VPADDD       Z13, Z5, Z5
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -311,42 +274,21 @@ single:
 	VMULPS       Z6, Z5, Z5
 	VMULPS       64(CX), Z5, Z5
 	VADDPS       Z9, Z5, Z5
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x4AVX512(SB), $0-96
+TEXT ·gemmI8x4AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -372,12 +314,9 @@ TEXT ·gemmI8x4AVX512(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
+	MOVQ       words+40(FP), SI
 
 single:
-	PREFETCHT1   (SI)
-	ADDQ         $+64, SI
 	VMOVUPS      (BX), Z8
 	VPSLLW       $0x08, Z8, Z8
 	VPSRAW       $0x08, Z8, Z8
@@ -438,7 +377,7 @@ single:
 	VPADDD       Z13, Z7, Z7
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -490,50 +429,24 @@ single:
 	VMULPS       Z8, Z7, Z7
 	VMULPS       64(CX), Z7, Z7
 	VADDPS       Z15, Z7, Z7
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x5AVX512(SB), $0-96
+TEXT ·gemmI8x5AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -563,12 +476,9 @@ TEXT ·gemmI8x5AVX512(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
+	MOVQ       words+40(FP), SI
 
 single:
-	PREFETCHT1   (SI)
-	ADDQ         $+64, SI
 	VMOVUPS      (BX), Z10
 	VPSLLW       $0x08, Z10, Z10
 	VPSRAW       $0x08, Z10, Z10
@@ -641,7 +551,7 @@ single:
 	VPADDD       Z13, Z9, Z9
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -705,56 +615,26 @@ single:
 	VMULPS       Z10, Z9, Z9
 	VMULPS       64(CX), Z9, Z9
 	VADDPS       Z15, Z9, Z9
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
 	VZEROUPPER
 	RET
 
-// func gemmI8x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x6AVX512(SB), $0-96
+TEXT ·gemmI8x6AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -790,12 +670,9 @@ TEXT ·gemmI8x6AVX512(SB), $0-96
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+88(FP), DI
-	MOVQ       words+40(FP), R8
+	MOVQ       words+40(FP), DI
 
 single:
-	PREFETCHT1   (DI)
-	ADDQ         $+64, DI
 	VMOVUPS      (SI), Z12
 	VPSLLW       $0x08, Z12, Z12
 	VPSRAW       $0x08, Z12, Z12
@@ -880,7 +757,7 @@ single:
 	VPADDD       Z19, Z11, Z11
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -956,64 +833,29 @@ single:
 	VMULPS       Z12, Z11, Z11
 	VMULPS       64(CX), Z11, Z11
 	VADDPS       Z15, Z11, Z11
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x7AVX512(SB), $0-96
+TEXT ·gemmI8x7AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -1053,12 +895,9 @@ TEXT ·gemmI8x7AVX512(SB), $0-96
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+88(FP), DI
-	MOVQ       words+40(FP), R8
+	MOVQ       words+40(FP), DI
 
 single:
-	PREFETCHT1   (DI)
-	ADDQ         $+64, DI
 	VMOVUPS      (SI), Z14
 	VPSLLW       $0x08, Z14, Z14
 	VPSRAW       $0x08, Z14, Z14
@@ -1155,7 +994,7 @@ single:
 	VPADDD       Z19, Z13, Z13
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -1243,70 +1082,31 @@ single:
 	VMULPS       Z14, Z13, Z13
 	VMULPS       64(CX), Z13, Z13
 	VADDPS       Z21, Z13, Z13
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x8AVX512(SB), $0-96
+TEXT ·gemmI8x8AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -1352,12 +1152,9 @@ TEXT ·gemmI8x8AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z16
 	VPSLLW       $0x08, Z16, Z16
 	VPSRAW       $0x08, Z16, Z16
@@ -1467,7 +1264,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -1567,78 +1364,34 @@ single:
 	VMULPS       Z16, Z15, Z15
 	VMULPS       64(CX), Z15, Z15
 	VADDPS       Z21, Z15, Z15
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x9AVX512(SB), $0-96
+TEXT ·gemmI8x9AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -1688,12 +1441,9 @@ TEXT ·gemmI8x9AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z18
 	VPSLLW       $0x08, Z18, Z18
 	VPSRAW       $0x08, Z18, Z18
@@ -1815,7 +1565,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -1927,84 +1677,36 @@ single:
 	VMULPS       Z18, Z17, Z17
 	VMULPS       64(CX), Z17, Z17
 	VADDPS       Z21, Z17, Z17
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
 	VZEROUPPER
 	RET
 
-// func gemmI8x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x10AVX512(SB), $0-96
+TEXT ·gemmI8x10AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -2058,12 +1760,9 @@ TEXT ·gemmI8x10AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z20
 	VPSLLW       $0x08, Z20, Z20
 	VPSRAW       $0x08, Z20, Z20
@@ -2197,7 +1896,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -2321,90 +2020,38 @@ single:
 	VMULPS       Z20, Z19, Z19
 	VMULPS       64(CX), Z19, Z19
 	VADDPS       Z27, Z19, Z19
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
 	VZEROUPPER
 	RET
 
-// func gemmI8x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x11AVX512(SB), $0-96
+TEXT ·gemmI8x11AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -2462,12 +2109,9 @@ TEXT ·gemmI8x11AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z22
 	VPSLLW       $0x08, Z22, Z22
 	VPSRAW       $0x08, Z22, Z22
@@ -2613,7 +2257,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -2749,96 +2393,40 @@ single:
 	VMULPS       Z22, Z21, Z21
 	VMULPS       64(CX), Z21, Z21
 	VADDPS       Z27, Z21, Z21
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x12AVX512(SB), $0-96
+TEXT ·gemmI8x12AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -2900,12 +2488,9 @@ TEXT ·gemmI8x12AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z24
 	VPSLLW       $0x08, Z24, Z24
 	VPSRAW       $0x08, Z24, Z24
@@ -3063,7 +2648,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -3211,102 +2796,42 @@ single:
 	VMULPS       Z24, Z23, Z23
 	VMULPS       64(CX), Z23, Z23
 	VADDPS       Z27, Z23, Z23
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	VADDPS       (AX), Z22, Z22
-	VADDPS       64(AX), Z23, Z23
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-	VADDPS       (SI)(DX*2), Z22, Z22
-	VADDPS       64(SI)(DX*2), Z23, Z23
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
-	VMOVUPS Z22, (SI)(DX*2)
-	VMOVUPS Z23, 64(SI)(DX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
+	VMOVUPS      Z22, (SI)(DX*2)
+	VMOVUPS      Z23, 64(SI)(DX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemmI8x13AVX512(SB), $0-96
+TEXT ·gemmI8x13AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -3372,12 +2897,9 @@ TEXT ·gemmI8x13AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
+	MOVQ       words+40(FP), R8
 
 single:
-	PREFETCHT1   (R8)
-	ADDQ         $+64, R8
 	VMOVUPS      (DI), Z26
 	VPSLLW       $0x08, Z26, Z26
 	VPSRAW       $0x08, Z26, Z26
@@ -3547,7 +3069,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 	MOVQ         aq+48(FP), AX
 	MOVQ         bq+56(FP), CX
@@ -3707,108 +3229,44 @@ single:
 	VMULPS       Z26, Z25, Z25
 	VMULPS       64(CX), Z25, Z25
 	VADDPS       Z29, Z25, Z25
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	VADDPS       (AX), Z22, Z22
-	VADDPS       64(AX), Z23, Z23
-	VADDPS       (AX), Z24, Z24
-	VADDPS       64(AX), Z25, Z25
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-	VADDPS       (SI)(DX*2), Z22, Z22
-	VADDPS       64(SI)(DX*2), Z23, Z23
-	VADDPS       (AX)(DX*4), Z24, Z24
-	VADDPS       64(AX)(DX*4), Z25, Z25
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
-	VMOVUPS Z22, (SI)(DX*2)
-	VMOVUPS Z23, 64(SI)(DX*2)
-	VMOVUPS Z24, (AX)(DX*4)
-	VMOVUPS Z25, 64(AX)(DX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
+	VMOVUPS      Z22, (SI)(DX*2)
+	VMOVUPS      Z23, 64(SI)(DX*2)
+	VMOVUPS      Z24, (AX)(DX*4)
+	VMOVUPS      Z25, 64(AX)(DX*4)
 	VZEROUPPER
 	RET
 
-// func gemmBF16x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x1AVX512(SB), $0-80
+TEXT ·gemmBF16x1AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	VPXORD     Z0, Z0, Z0
 	PREFETCHT0 (AX)
@@ -3816,14 +3274,15 @@ TEXT ·gemmBF16x1AVX512(SB), $0-80
 	PREFETCHT0 64(AX)
 	MOVQ       a+16(FP), AX
 	MOVQ       b+32(FP), CX
-	MOVQ       next+72(FP), DX
-	MOVQ       words+40(FP), BX
-	SUBQ       $0x04, BX
+	MOVQ       words+40(FP), DX
+	MOVQ       next+48(FP), BX
+	MOVQ       step+56(FP), SI
+	SUBQ       $0x04, DX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DX)
-	PREFETCHT1   64(DX)
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVUPS      (CX), Z2
 	VMOVUPS      64(CX), Z3
 	VBROADCASTSS (AX), Z5
@@ -3839,6 +3298,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   128(BX)
+	PREFETCHT1   192(BX)
 	VMOVUPS      128(CX), Z2
 	VMOVUPS      192(CX), Z3
 	VBROADCASTSS 4(AX), Z6
@@ -3854,6 +3315,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   256(BX)
+	PREFETCHT1   320(BX)
 	VMOVUPS      256(CX), Z2
 	VMOVUPS      320(CX), Z3
 	VBROADCASTSS 8(AX), Z7
@@ -3869,6 +3332,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   384(BX)
+	PREFETCHT1   448(BX)
 	VMOVUPS      384(CX), Z2
 	VMOVUPS      448(CX), Z3
 	VBROADCASTSS 12(AX), Z8
@@ -3886,12 +3351,12 @@ loop:
 	BYTE         $0xcb
 	ADDQ         $+16, AX
 	ADDQ         $+512, CX
-	ADDQ         $+128, DX
-	SUBQ         $0x04, BX
+	ADDQ         SI, BX
+	SUBQ         $0x04, DX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, BX
+	ADDQ $0x04, DX
 	JZ   store
 
 single:
@@ -3912,30 +3377,19 @@ single:
 	BYTE         $0xcb
 	ADDQ         $+4, AX
 	ADDQ         $+128, CX
-	DECQ         BX
+	DECQ         DX
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-
-write:
 	MOVQ    c+0(FP), AX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VZEROUPPER
 	RET
 
-// func gemmBF16x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x2AVX512(SB), $0-80
+TEXT ·gemmBF16x2AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -3951,14 +3405,15 @@ TEXT ·gemmBF16x2AVX512(SB), $0-80
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+72(FP), BX
-	MOVQ       words+40(FP), SI
-	SUBQ       $0x04, SI
+	MOVQ       words+40(FP), BX
+	MOVQ       next+48(FP), SI
+	MOVQ       step+56(FP), DI
+	SUBQ       $0x04, BX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (BX)
-	PREFETCHT1   64(BX)
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -3987,6 +3442,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(DX), Z4
 	VMOVUPS      192(DX), Z5
 	VBROADCASTSS 4(AX), Z9
@@ -4015,6 +3472,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      256(DX), Z4
 	VMOVUPS      320(DX), Z5
 	VBROADCASTSS 8(AX), Z11
@@ -4043,6 +3502,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	VMOVUPS      384(DX), Z4
 	VMOVUPS      448(DX), Z5
 	VBROADCASTSS 12(AX), Z7
@@ -4073,12 +3534,12 @@ loop:
 	BYTE         $0xdd
 	ADDQ         $+16, AX
 	ADDQ         $+512, DX
-	ADDQ         $+128, BX
-	SUBQ         $0x04, SI
+	ADDQ         DI, SI
+	SUBQ         $0x04, BX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, SI
+	ADDQ $0x04, BX
 	JZ   store
 
 single:
@@ -4112,27 +3573,10 @@ single:
 	BYTE         $0xdd
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -4143,9 +3587,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x3AVX512(SB), $0-80
+TEXT ·gemmBF16x3AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -4165,14 +3609,15 @@ TEXT ·gemmBF16x3AVX512(SB), $0-80
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+72(FP), BX
-	MOVQ       words+40(FP), SI
-	SUBQ       $0x04, SI
+	MOVQ       words+40(FP), BX
+	MOVQ       next+48(FP), SI
+	MOVQ       step+56(FP), DI
+	SUBQ       $0x04, BX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (BX)
-	PREFETCHT1   64(BX)
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -4214,6 +3659,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(DX), Z6
 	VMOVUPS      192(DX), Z7
 	VBROADCASTSS 4(AX), Z12
@@ -4255,6 +3702,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      256(DX), Z6
 	VMOVUPS      320(DX), Z7
 	VBROADCASTSS 8(AX), Z9
@@ -4296,6 +3745,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	VMOVUPS      384(DX), Z6
 	VMOVUPS      448(DX), Z7
 	VBROADCASTSS 12(AX), Z12
@@ -4339,12 +3790,12 @@ loop:
 	BYTE         $0xef
 	ADDQ         $+16, AX
 	ADDQ         $+512, DX
-	ADDQ         $+128, BX
-	SUBQ         $0x04, SI
+	ADDQ         DI, SI
+	SUBQ         $0x04, BX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, SI
+	ADDQ $0x04, BX
 	JZ   store
 
 single:
@@ -4391,31 +3842,10 @@ single:
 	BYTE         $0xef
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -4428,9 +3858,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x4AVX512(SB), $0-80
+TEXT ·gemmBF16x4AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -4456,14 +3886,15 @@ TEXT ·gemmBF16x4AVX512(SB), $0-80
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+72(FP), SI
-	MOVQ       words+40(FP), DI
-	SUBQ       $0x04, DI
+	MOVQ       words+40(FP), SI
+	MOVQ       next+48(FP), DI
+	MOVQ       step+56(FP), R8
+	SUBQ       $0x04, SI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (SI)
-	PREFETCHT1   64(SI)
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      (BX), Z8
 	VMOVUPS      64(BX), Z9
 	VBROADCASTSS (AX), Z11
@@ -4518,6 +3949,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(BX), Z8
 	VMOVUPS      192(BX), Z9
 	VBROADCASTSS 4(AX), Z15
@@ -4572,6 +4005,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      256(BX), Z8
 	VMOVUPS      320(BX), Z9
 	VBROADCASTSS 8(AX), Z13
@@ -4626,6 +4061,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	VMOVUPS      384(BX), Z8
 	VMOVUPS      448(BX), Z9
 	VBROADCASTSS 12(AX), Z11
@@ -4682,12 +4119,12 @@ loop:
 	BYTE         $0xf9
 	ADDQ         $+16, AX
 	ADDQ         $+512, BX
-	ADDQ         $+128, SI
-	SUBQ         $0x04, DI
+	ADDQ         R8, DI
+	SUBQ         $0x04, SI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, SI
 	JZ   store
 
 single:
@@ -4747,36 +4184,10 @@ single:
 	BYTE         $0xf9
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -4792,9 +4203,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x5AVX512(SB), $0-80
+TEXT ·gemmBF16x5AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -4824,14 +4235,15 @@ TEXT ·gemmBF16x5AVX512(SB), $0-80
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+72(FP), SI
-	MOVQ       words+40(FP), DI
-	SUBQ       $0x04, DI
+	MOVQ       words+40(FP), SI
+	MOVQ       next+48(FP), DI
+	MOVQ       step+56(FP), R8
+	SUBQ       $0x04, SI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (SI)
-	PREFETCHT1   64(SI)
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      (BX), Z10
 	VMOVUPS      64(BX), Z11
 	VBROADCASTSS (AX), Z13
@@ -4899,6 +4311,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(BX), Z10
 	VMOVUPS      192(BX), Z11
 	VBROADCASTSS 4(AX), Z12
@@ -4966,6 +4380,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      256(BX), Z10
 	VMOVUPS      320(BX), Z11
 	VBROADCASTSS 8(AX), Z17
@@ -5033,6 +4449,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	VMOVUPS      384(BX), Z10
 	VMOVUPS      448(BX), Z11
 	VBROADCASTSS 12(AX), Z16
@@ -5102,12 +4520,12 @@ loop:
 	BYTE         $0xcb
 	ADDQ         $+16, AX
 	ADDQ         $+512, BX
-	ADDQ         $+128, SI
-	SUBQ         $0x04, DI
+	ADDQ         R8, DI
+	SUBQ         $0x04, SI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, SI
 	JZ   store
 
 single:
@@ -5180,40 +4598,10 @@ single:
 	BYTE         $0xcb
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -5231,9 +4619,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x6AVX512(SB), $0-80
+TEXT ·gemmBF16x6AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -5269,14 +4657,15 @@ TEXT ·gemmBF16x6AVX512(SB), $0-80
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+72(FP), DI
-	MOVQ       words+40(FP), R8
-	SUBQ       $0x04, R8
+	MOVQ       words+40(FP), DI
+	MOVQ       next+48(FP), R8
+	MOVQ       step+56(FP), R9
+	SUBQ       $0x04, DI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      (SI), Z12
 	VMOVUPS      64(SI), Z13
 	VBROADCASTSS (AX), Z15
@@ -5357,6 +4746,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      128(SI), Z12
 	VMOVUPS      192(SI), Z13
 	VBROADCASTSS 4(AX), Z15
@@ -5437,6 +4828,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      256(SI), Z12
 	VMOVUPS      320(SI), Z13
 	VBROADCASTSS 8(AX), Z15
@@ -5517,6 +4910,8 @@ loop:
 	BYTE         $0x48
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	VMOVUPS      384(SI), Z12
 	VMOVUPS      448(SI), Z13
 	VBROADCASTSS 12(AX), Z15
@@ -5599,12 +4994,12 @@ loop:
 	BYTE         $0xdd
 	ADDQ         $+16, AX
 	ADDQ         $+512, SI
-	ADDQ         $+128, DI
-	SUBQ         $0x04, R8
+	ADDQ         R9, R8
+	SUBQ         $0x04, DI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, DI
 	JZ   store
 
 single:
@@ -5690,45 +5085,10 @@ single:
 	BYTE         $0xdd
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -5749,9 +5109,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x7AVX512(SB), $0-80
+TEXT ·gemmBF16x7AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -5791,14 +5151,15 @@ TEXT ·gemmBF16x7AVX512(SB), $0-80
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+72(FP), DI
-	MOVQ       words+40(FP), R8
-	SUBQ       $0x04, R8
+	MOVQ       words+40(FP), DI
+	MOVQ       next+48(FP), R8
+	MOVQ       step+56(FP), R9
+	SUBQ       $0x04, DI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      (SI), Z14
 	VMOVUPS      64(SI), Z15
 	VBROADCASTSS (AX), Z17
@@ -5892,6 +5253,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      128(SI), Z14
 	VMOVUPS      192(SI), Z15
 	VBROADCASTSS 4(AX), Z18
@@ -5985,6 +5348,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      256(SI), Z14
 	VMOVUPS      320(SI), Z15
 	VBROADCASTSS 8(AX), Z19
@@ -6078,6 +5443,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	VMOVUPS      384(SI), Z14
 	VMOVUPS      448(SI), Z15
 	VBROADCASTSS 12(AX), Z20
@@ -6173,12 +5540,12 @@ loop:
 	BYTE         $0xef
 	ADDQ         $+16, AX
 	ADDQ         $+512, SI
-	ADDQ         $+128, DI
-	SUBQ         $0x04, R8
+	ADDQ         R9, R8
+	SUBQ         $0x04, DI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, DI
 	JZ   store
 
 single:
@@ -6277,49 +5644,10 @@ single:
 	BYTE         $0xef
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -6342,9 +5670,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x8AVX512(SB), $0-80
+TEXT ·gemmBF16x8AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -6390,14 +5718,15 @@ TEXT ·gemmBF16x8AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z16
 	VMOVUPS      64(DI), Z17
 	VBROADCASTSS (AX), Z19
@@ -6504,6 +5833,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z16
 	VMOVUPS      192(DI), Z17
 	VBROADCASTSS 4(AX), Z21
@@ -6610,6 +5941,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z16
 	VMOVUPS      320(DI), Z17
 	VBROADCASTSS 8(AX), Z23
@@ -6716,6 +6049,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z16
 	VMOVUPS      448(DI), Z17
 	VBROADCASTSS 12(AX), Z19
@@ -6825,12 +6160,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -6943,54 +6278,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -7016,9 +6307,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x9AVX512(SB), $0-80
+TEXT ·gemmBF16x9AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -7068,14 +6359,15 @@ TEXT ·gemmBF16x9AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z18
 	VMOVUPS      64(DI), Z19
 	VBROADCASTSS (AX), Z21
@@ -7195,6 +6487,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z18
 	VMOVUPS      192(DI), Z19
 	VBROADCASTSS 4(AX), Z24
@@ -7314,6 +6608,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z18
 	VMOVUPS      320(DI), Z19
 	VBROADCASTSS 8(AX), Z21
@@ -7433,6 +6729,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z18
 	VMOVUPS      448(DI), Z19
 	VBROADCASTSS 12(AX), Z24
@@ -7555,12 +6853,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -7686,58 +6984,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	VADDPS (AX), Z16, Z16
-	VADDPS 64(AX), Z17, Z17
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-	VADDPS (AX)(CX*8), Z16, Z16
-	VADDPS 64(AX)(CX*8), Z17, Z17
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -7765,9 +7015,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x10AVX512(SB), $0-80
+TEXT ·gemmBF16x10AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -7821,14 +7071,15 @@ TEXT ·gemmBF16x10AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z20
 	VMOVUPS      64(DI), Z21
 	VBROADCASTSS (AX), Z23
@@ -7961,6 +7212,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z20
 	VMOVUPS      192(DI), Z21
 	VBROADCASTSS 4(AX), Z27
@@ -8093,6 +7346,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z20
 	VMOVUPS      320(DI), Z21
 	VBROADCASTSS 8(AX), Z25
@@ -8225,6 +7480,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xdd
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z20
 	VMOVUPS      448(DI), Z21
 	VBROADCASTSS 12(AX), Z23
@@ -8360,12 +7617,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -8504,62 +7761,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	VADDPS (AX), Z16, Z16
-	VADDPS 64(AX), Z17, Z17
-	VADDPS (AX), Z18, Z18
-	VADDPS 64(AX), Z19, Z19
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-	VADDPS (AX)(CX*8), Z16, Z16
-	VADDPS 64(AX)(CX*8), Z17, Z17
-	VADDPS (SI)(CX*4), Z18, Z18
-	VADDPS 64(SI)(CX*4), Z19, Z19
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -8589,9 +7794,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x11AVX512(SB), $0-80
+TEXT ·gemmBF16x11AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -8649,14 +7854,15 @@ TEXT ·gemmBF16x11AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z22
 	VMOVUPS      64(DI), Z23
 	VBROADCASTSS (AX), Z25
@@ -8802,6 +8008,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z22
 	VMOVUPS      192(DI), Z23
 	VBROADCASTSS 4(AX), Z24
@@ -8947,6 +8155,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z22
 	VMOVUPS      320(DI), Z23
 	VBROADCASTSS 8(AX), Z29
@@ -9092,6 +8302,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xef
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z22
 	VMOVUPS      448(DI), Z23
 	VBROADCASTSS 12(AX), Z28
@@ -9240,12 +8452,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -9397,66 +8609,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	VADDPS (AX), Z16, Z16
-	VADDPS 64(AX), Z17, Z17
-	VADDPS (AX), Z18, Z18
-	VADDPS 64(AX), Z19, Z19
-	VADDPS (AX), Z20, Z20
-	VADDPS 64(AX), Z21, Z21
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-	VADDPS (AX)(CX*8), Z16, Z16
-	VADDPS 64(AX)(CX*8), Z17, Z17
-	VADDPS (SI)(CX*4), Z18, Z18
-	VADDPS 64(SI)(CX*4), Z19, Z19
-	VADDPS (AX)(BX*2), Z20, Z20
-	VADDPS 64(AX)(BX*2), Z21, Z21
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -9488,9 +8644,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x12AVX512(SB), $0-80
+TEXT ·gemmBF16x12AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -9552,14 +8708,15 @@ TEXT ·gemmBF16x12AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (AX), Z27
@@ -9718,6 +8875,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z24
 	VMOVUPS      192(DI), Z25
 	VBROADCASTSS 4(AX), Z27
@@ -9876,6 +9035,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z24
 	VMOVUPS      320(DI), Z25
 	VBROADCASTSS 8(AX), Z27
@@ -10034,6 +9195,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xf9
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z24
 	VMOVUPS      448(DI), Z25
 	VBROADCASTSS 12(AX), Z27
@@ -10195,12 +9358,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -10365,70 +9528,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	VADDPS (AX), Z16, Z16
-	VADDPS 64(AX), Z17, Z17
-	VADDPS (AX), Z18, Z18
-	VADDPS 64(AX), Z19, Z19
-	VADDPS (AX), Z20, Z20
-	VADDPS 64(AX), Z21, Z21
-	VADDPS (AX), Z22, Z22
-	VADDPS 64(AX), Z23, Z23
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-	VADDPS (AX)(CX*8), Z16, Z16
-	VADDPS 64(AX)(CX*8), Z17, Z17
-	VADDPS (SI)(CX*4), Z18, Z18
-	VADDPS 64(SI)(CX*4), Z19, Z19
-	VADDPS (AX)(BX*2), Z20, Z20
-	VADDPS 64(AX)(BX*2), Z21, Z21
-	VADDPS (SI)(DX*2), Z22, Z22
-	VADDPS 64(SI)(DX*2), Z23, Z23
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -10462,9 +9565,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmBF16x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmBF16x13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemmBF16x13AVX512(SB), $0-80
+TEXT ·gemmBF16x13AVX512(SB), $0-64
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -10530,14 +9633,15 @@ TEXT ·gemmBF16x13AVX512(SB), $0-80
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+72(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+48(FP), R9
+	MOVQ       step+56(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z26
 	VMOVUPS      64(DI), Z27
 	VBROADCASTSS (AX), Z29
@@ -10709,6 +9813,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z26
 	VMOVUPS      192(DI), Z27
 	VBROADCASTSS 4(AX), Z30
@@ -10880,6 +9986,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z26
 	VMOVUPS      320(DI), Z27
 	VBROADCASTSS 8(AX), Z31
@@ -11051,6 +10159,8 @@ loop:
 	BYTE         $0x40
 	BYTE         $0x52
 	BYTE         $0xcb
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z26
 	VMOVUPS      448(DI), Z27
 	VBROADCASTSS 12(AX), Z28
@@ -11225,12 +10335,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -11408,74 +10518,10 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
-	MOVQ   bias+48(FP), AX
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX), Z2, Z2
-	VADDPS 64(AX), Z3, Z3
-	VADDPS (AX), Z4, Z4
-	VADDPS 64(AX), Z5, Z5
-	VADDPS (AX), Z6, Z6
-	VADDPS 64(AX), Z7, Z7
-	VADDPS (AX), Z8, Z8
-	VADDPS 64(AX), Z9, Z9
-	VADDPS (AX), Z10, Z10
-	VADDPS 64(AX), Z11, Z11
-	VADDPS (AX), Z12, Z12
-	VADDPS 64(AX), Z13, Z13
-	VADDPS (AX), Z14, Z14
-	VADDPS 64(AX), Z15, Z15
-	VADDPS (AX), Z16, Z16
-	VADDPS 64(AX), Z17, Z17
-	VADDPS (AX), Z18, Z18
-	VADDPS 64(AX), Z19, Z19
-	VADDPS (AX), Z20, Z20
-	VADDPS 64(AX), Z21, Z21
-	VADDPS (AX), Z22, Z22
-	VADDPS 64(AX), Z23, Z23
-	VADDPS (AX), Z24, Z24
-	VADDPS 64(AX), Z25, Z25
-	MOVQ   res+56(FP), AX
-	TESTQ  AX, AX
-	JZ     write
-	MOVQ   res+56(FP), AX
-	MOVQ   ldres+64(FP), CX
-	SHLQ   $0x02, CX
-	LEAQ   (CX)(CX*2), DX
-	LEAQ   (CX)(CX*4), BX
-	LEAQ   (AX)(BX*1), SI
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-	VADDPS (AX)(CX*1), Z2, Z2
-	VADDPS 64(AX)(CX*1), Z3, Z3
-	VADDPS (AX)(CX*2), Z4, Z4
-	VADDPS 64(AX)(CX*2), Z5, Z5
-	VADDPS (AX)(DX*1), Z6, Z6
-	VADDPS 64(AX)(DX*1), Z7, Z7
-	VADDPS (AX)(CX*4), Z8, Z8
-	VADDPS 64(AX)(CX*4), Z9, Z9
-	VADDPS (AX)(BX*1), Z10, Z10
-	VADDPS 64(AX)(BX*1), Z11, Z11
-	VADDPS (AX)(DX*2), Z12, Z12
-	VADDPS 64(AX)(DX*2), Z13, Z13
-	VADDPS (SI)(CX*2), Z14, Z14
-	VADDPS 64(SI)(CX*2), Z15, Z15
-	VADDPS (AX)(CX*8), Z16, Z16
-	VADDPS 64(AX)(CX*8), Z17, Z17
-	VADDPS (SI)(CX*4), Z18, Z18
-	VADDPS 64(SI)(CX*4), Z19, Z19
-	VADDPS (AX)(BX*2), Z20, Z20
-	VADDPS 64(AX)(BX*2), Z21, Z21
-	VADDPS (SI)(DX*2), Z22, Z22
-	VADDPS 64(SI)(DX*2), Z23, Z23
-	VADDPS (AX)(DX*4), Z24, Z24
-	VADDPS 64(AX)(DX*4), Z25, Z25
-
-write:
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -11511,9 +10557,9 @@ write:
 	VZEROUPPER
 	RET
 
-// func gemmI8Native1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native1AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native1AVX512(SB), $0-96
+TEXT ·gemmI8Native1AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	VPXORD     Z0, Z0, Z0
 	PREFETCHT0 (AX)
@@ -11521,29 +10567,36 @@ TEXT ·gemmI8Native1AVX512(SB), $0-96
 	PREFETCHT0 64(AX)
 	MOVQ       a+16(FP), AX
 	MOVQ       b+32(FP), CX
-	MOVQ       next+88(FP), DX
-	MOVQ       words+40(FP), BX
-	SUBQ       $0x04, BX
+	MOVQ       words+40(FP), DX
+	MOVQ       next+64(FP), BX
+	MOVQ       step+72(FP), SI
+	SUBQ       $0x04, DX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DX)
-	PREFETCHT1   64(DX)
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVUPS      (CX), Z2
 	VMOVUPS      64(CX), Z3
 	VBROADCASTSS (AX), Z5
 	VPDPBUSD     Z2, Z5, Z0
 	VPDPBUSD     Z3, Z5, Z1
+	PREFETCHT1   128(BX)
+	PREFETCHT1   192(BX)
 	VMOVUPS      128(CX), Z2
 	VMOVUPS      192(CX), Z3
 	VBROADCASTSS 4(AX), Z6
 	VPDPBUSD     Z2, Z6, Z0
 	VPDPBUSD     Z3, Z6, Z1
+	PREFETCHT1   256(BX)
+	PREFETCHT1   320(BX)
 	VMOVUPS      256(CX), Z2
 	VMOVUPS      320(CX), Z3
 	VBROADCASTSS 8(AX), Z7
 	VPDPBUSD     Z2, Z7, Z0
 	VPDPBUSD     Z3, Z7, Z1
+	PREFETCHT1   384(BX)
+	PREFETCHT1   448(BX)
 	VMOVUPS      384(CX), Z2
 	VMOVUPS      448(CX), Z3
 	VBROADCASTSS 12(AX), Z8
@@ -11551,12 +10604,12 @@ loop:
 	VPDPBUSD     Z3, Z8, Z1
 	ADDQ         $+16, AX
 	ADDQ         $+512, CX
-	ADDQ         $+128, DX
-	SUBQ         $0x04, BX
+	ADDQ         SI, BX
+	SUBQ         $0x04, DX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, BX
+	ADDQ $0x04, DX
 	JZ   store
 
 single:
@@ -11567,7 +10620,7 @@ single:
 	VPDPBUSD     Z3, Z9, Z1
 	ADDQ         $+4, AX
 	ADDQ         $+128, CX
-	DECQ         BX
+	DECQ         DX
 	JNZ          single
 
 store:
@@ -11585,26 +10638,15 @@ store:
 	VMULPS       Z2, Z1, Z1
 	VMULPS       64(CX), Z1, Z1
 	VADDPS       Z4, Z1, Z1
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-
-write:
-	MOVQ    c+0(FP), AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
+	MOVQ         c+0(FP), AX
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native2AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native2AVX512(SB), $0-96
+TEXT ·gemmI8Native2AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -11620,14 +10662,15 @@ TEXT ·gemmI8Native2AVX512(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
-	SUBQ       $0x04, SI
+	MOVQ       words+40(FP), BX
+	MOVQ       next+64(FP), SI
+	MOVQ       step+72(FP), DI
+	SUBQ       $0x04, BX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (BX)
-	PREFETCHT1   64(BX)
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z7
@@ -11636,6 +10679,8 @@ loop:
 	VBROADCASTSS (AX)(CX*1), Z8
 	VPDPBUSD     Z4, Z8, Z2
 	VPDPBUSD     Z5, Z8, Z3
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(DX), Z4
 	VMOVUPS      192(DX), Z5
 	VBROADCASTSS 4(AX), Z9
@@ -11644,6 +10689,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*1), Z10
 	VPDPBUSD     Z4, Z10, Z2
 	VPDPBUSD     Z5, Z10, Z3
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      256(DX), Z4
 	VMOVUPS      320(DX), Z5
 	VBROADCASTSS 8(AX), Z11
@@ -11652,6 +10699,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*1), Z6
 	VPDPBUSD     Z4, Z6, Z2
 	VPDPBUSD     Z5, Z6, Z3
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	VMOVUPS      384(DX), Z4
 	VMOVUPS      448(DX), Z5
 	VBROADCASTSS 12(AX), Z7
@@ -11662,12 +10711,12 @@ loop:
 	VPDPBUSD     Z5, Z8, Z3
 	ADDQ         $+16, AX
 	ADDQ         $+512, DX
-	ADDQ         $+128, BX
-	SUBQ         $0x04, SI
+	ADDQ         DI, SI
+	SUBQ         $0x04, BX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, SI
+	ADDQ $0x04, BX
 	JZ   store
 
 single:
@@ -11681,7 +10730,7 @@ single:
 	VPDPBUSD     Z5, Z10, Z3
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 
 store:
@@ -11711,36 +10760,19 @@ store:
 	VMULPS       Z4, Z3, Z3
 	VMULPS       64(CX), Z3, Z3
 	VADDPS       Z11, Z3, Z3
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native3AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native3AVX512(SB), $0-96
+TEXT ·gemmI8Native3AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -11760,14 +10792,15 @@ TEXT ·gemmI8Native3AVX512(SB), $0-96
 	MOVQ       lda+24(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       b+32(FP), DX
-	MOVQ       next+88(FP), BX
-	MOVQ       words+40(FP), SI
-	SUBQ       $0x04, SI
+	MOVQ       words+40(FP), BX
+	MOVQ       next+64(FP), SI
+	MOVQ       step+72(FP), DI
+	SUBQ       $0x04, BX
 	JLT        rest
 
 loop:
-	PREFETCHT1   (BX)
-	PREFETCHT1   64(BX)
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z9
@@ -11779,6 +10812,8 @@ loop:
 	VBROADCASTSS (AX)(CX*2), Z11
 	VPDPBUSD     Z6, Z11, Z4
 	VPDPBUSD     Z7, Z11, Z5
+	PREFETCHT1   128(SI)
+	PREFETCHT1   192(SI)
 	VMOVUPS      128(DX), Z6
 	VMOVUPS      192(DX), Z7
 	VBROADCASTSS 4(AX), Z12
@@ -11790,6 +10825,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*2), Z8
 	VPDPBUSD     Z6, Z8, Z4
 	VPDPBUSD     Z7, Z8, Z5
+	PREFETCHT1   256(SI)
+	PREFETCHT1   320(SI)
 	VMOVUPS      256(DX), Z6
 	VMOVUPS      320(DX), Z7
 	VBROADCASTSS 8(AX), Z9
@@ -11801,6 +10838,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*2), Z11
 	VPDPBUSD     Z6, Z11, Z4
 	VPDPBUSD     Z7, Z11, Z5
+	PREFETCHT1   384(SI)
+	PREFETCHT1   448(SI)
 	VMOVUPS      384(DX), Z6
 	VMOVUPS      448(DX), Z7
 	VBROADCASTSS 12(AX), Z12
@@ -11814,12 +10853,12 @@ loop:
 	VPDPBUSD     Z7, Z8, Z5
 	ADDQ         $+16, AX
 	ADDQ         $+512, DX
-	ADDQ         $+128, BX
-	SUBQ         $0x04, SI
+	ADDQ         DI, SI
+	SUBQ         $0x04, BX
 	JGE          loop
 
 rest:
-	ADDQ $0x04, SI
+	ADDQ $0x04, BX
 	JZ   store
 
 single:
@@ -11836,7 +10875,7 @@ single:
 	VPDPBUSD     Z7, Z11, Z5
 	ADDQ         $+4, AX
 	ADDQ         $+128, DX
-	DECQ         SI
+	DECQ         BX
 	JNZ          single
 
 store:
@@ -11878,42 +10917,21 @@ store:
 	VMULPS       Z6, Z5, Z5
 	VMULPS       64(CX), Z5, Z5
 	VADDPS       Z12, Z5, Z5
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native4AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native4AVX512(SB), $0-96
+TEXT ·gemmI8Native4AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -11939,14 +10957,15 @@ TEXT ·gemmI8Native4AVX512(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
-	SUBQ       $0x04, DI
+	MOVQ       words+40(FP), SI
+	MOVQ       next+64(FP), DI
+	MOVQ       step+72(FP), R8
+	SUBQ       $0x04, SI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (SI)
-	PREFETCHT1   64(SI)
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      (BX), Z8
 	VMOVUPS      64(BX), Z9
 	VBROADCASTSS (AX), Z11
@@ -11961,6 +10980,8 @@ loop:
 	VBROADCASTSS (AX)(DX*1), Z14
 	VPDPBUSD     Z8, Z14, Z6
 	VPDPBUSD     Z9, Z14, Z7
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(BX), Z8
 	VMOVUPS      192(BX), Z9
 	VBROADCASTSS 4(AX), Z15
@@ -11975,6 +10996,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*1), Z12
 	VPDPBUSD     Z8, Z12, Z6
 	VPDPBUSD     Z9, Z12, Z7
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      256(BX), Z8
 	VMOVUPS      320(BX), Z9
 	VBROADCASTSS 8(AX), Z13
@@ -11989,6 +11012,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*1), Z10
 	VPDPBUSD     Z8, Z10, Z6
 	VPDPBUSD     Z9, Z10, Z7
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	VMOVUPS      384(BX), Z8
 	VMOVUPS      448(BX), Z9
 	VBROADCASTSS 12(AX), Z11
@@ -12005,12 +11030,12 @@ loop:
 	VPDPBUSD     Z9, Z14, Z7
 	ADDQ         $+16, AX
 	ADDQ         $+512, BX
-	ADDQ         $+128, SI
-	SUBQ         $0x04, DI
+	ADDQ         R8, DI
+	SUBQ         $0x04, SI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, SI
 	JZ   store
 
 single:
@@ -12030,7 +11055,7 @@ single:
 	VPDPBUSD     Z9, Z12, Z7
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 
 store:
@@ -12084,50 +11109,24 @@ store:
 	VMULPS       Z8, Z7, Z7
 	VMULPS       64(CX), Z7, Z7
 	VADDPS       Z13, Z7, Z7
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native5AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native5AVX512(SB), $0-96
+TEXT ·gemmI8Native5AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -12157,14 +11156,15 @@ TEXT ·gemmI8Native5AVX512(SB), $0-96
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       b+32(FP), BX
-	MOVQ       next+88(FP), SI
-	MOVQ       words+40(FP), DI
-	SUBQ       $0x04, DI
+	MOVQ       words+40(FP), SI
+	MOVQ       next+64(FP), DI
+	MOVQ       step+72(FP), R8
+	SUBQ       $0x04, SI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (SI)
-	PREFETCHT1   64(SI)
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
 	VMOVUPS      (BX), Z10
 	VMOVUPS      64(BX), Z11
 	VBROADCASTSS (AX), Z13
@@ -12182,6 +11182,8 @@ loop:
 	VBROADCASTSS (AX)(CX*4), Z17
 	VPDPBUSD     Z10, Z17, Z8
 	VPDPBUSD     Z11, Z17, Z9
+	PREFETCHT1   128(DI)
+	PREFETCHT1   192(DI)
 	VMOVUPS      128(BX), Z10
 	VMOVUPS      192(BX), Z11
 	VBROADCASTSS 4(AX), Z12
@@ -12199,6 +11201,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*4), Z16
 	VPDPBUSD     Z10, Z16, Z8
 	VPDPBUSD     Z11, Z16, Z9
+	PREFETCHT1   256(DI)
+	PREFETCHT1   320(DI)
 	VMOVUPS      256(BX), Z10
 	VMOVUPS      320(BX), Z11
 	VBROADCASTSS 8(AX), Z17
@@ -12216,6 +11220,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*4), Z15
 	VPDPBUSD     Z10, Z15, Z8
 	VPDPBUSD     Z11, Z15, Z9
+	PREFETCHT1   384(DI)
+	PREFETCHT1   448(DI)
 	VMOVUPS      384(BX), Z10
 	VMOVUPS      448(BX), Z11
 	VBROADCASTSS 12(AX), Z16
@@ -12235,12 +11241,12 @@ loop:
 	VPDPBUSD     Z11, Z14, Z9
 	ADDQ         $+16, AX
 	ADDQ         $+512, BX
-	ADDQ         $+128, SI
-	SUBQ         $0x04, DI
+	ADDQ         R8, DI
+	SUBQ         $0x04, SI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, SI
 	JZ   store
 
 single:
@@ -12263,7 +11269,7 @@ single:
 	VPDPBUSD     Z11, Z13, Z9
 	ADDQ         $+4, AX
 	ADDQ         $+128, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          single
 
 store:
@@ -12329,56 +11335,26 @@ store:
 	VMULPS       Z10, Z9, Z9
 	VMULPS       64(CX), Z9, Z9
 	VADDPS       Z14, Z9, Z9
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native6AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native6AVX512(SB), $0-96
+TEXT ·gemmI8Native6AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -12414,14 +11390,15 @@ TEXT ·gemmI8Native6AVX512(SB), $0-96
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+88(FP), DI
-	MOVQ       words+40(FP), R8
-	SUBQ       $0x04, R8
+	MOVQ       words+40(FP), DI
+	MOVQ       next+64(FP), R8
+	MOVQ       step+72(FP), R9
+	SUBQ       $0x04, DI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      (SI), Z12
 	VMOVUPS      64(SI), Z13
 	VBROADCASTSS (AX), Z15
@@ -12442,6 +11419,8 @@ loop:
 	VBROADCASTSS (AX)(BX*1), Z14
 	VPDPBUSD     Z12, Z14, Z10
 	VPDPBUSD     Z13, Z14, Z11
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      128(SI), Z12
 	VMOVUPS      192(SI), Z13
 	VBROADCASTSS 4(AX), Z15
@@ -12462,6 +11441,8 @@ loop:
 	VBROADCASTSS 4(AX)(BX*1), Z14
 	VPDPBUSD     Z12, Z14, Z10
 	VPDPBUSD     Z13, Z14, Z11
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      256(SI), Z12
 	VMOVUPS      320(SI), Z13
 	VBROADCASTSS 8(AX), Z15
@@ -12482,6 +11463,8 @@ loop:
 	VBROADCASTSS 8(AX)(BX*1), Z14
 	VPDPBUSD     Z12, Z14, Z10
 	VPDPBUSD     Z13, Z14, Z11
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	VMOVUPS      384(SI), Z12
 	VMOVUPS      448(SI), Z13
 	VBROADCASTSS 12(AX), Z15
@@ -12504,12 +11487,12 @@ loop:
 	VPDPBUSD     Z13, Z14, Z11
 	ADDQ         $+16, AX
 	ADDQ         $+512, SI
-	ADDQ         $+128, DI
-	SUBQ         $0x04, R8
+	ADDQ         R9, R8
+	SUBQ         $0x04, DI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, DI
 	JZ   store
 
 single:
@@ -12535,7 +11518,7 @@ single:
 	VPDPBUSD     Z13, Z14, Z11
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 
 store:
@@ -12613,64 +11596,29 @@ store:
 	VMULPS       Z12, Z11, Z11
 	VMULPS       64(CX), Z11, Z11
 	VADDPS       Z15, Z11, Z11
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native7AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native7AVX512(SB), $0-96
+TEXT ·gemmI8Native7AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -12710,14 +11658,15 @@ TEXT ·gemmI8Native7AVX512(SB), $0-96
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (CX)(CX*4), BX
 	MOVQ       b+32(FP), SI
-	MOVQ       next+88(FP), DI
-	MOVQ       words+40(FP), R8
-	SUBQ       $0x04, R8
+	MOVQ       words+40(FP), DI
+	MOVQ       next+64(FP), R8
+	MOVQ       step+72(FP), R9
+	SUBQ       $0x04, DI
 	JLT        rest
 
 loop:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
 	VMOVUPS      (SI), Z14
 	VMOVUPS      64(SI), Z15
 	VBROADCASTSS (AX), Z17
@@ -12741,6 +11690,8 @@ loop:
 	VBROADCASTSS (AX)(DX*2), Z17
 	VPDPBUSD     Z14, Z17, Z12
 	VPDPBUSD     Z15, Z17, Z13
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
 	VMOVUPS      128(SI), Z14
 	VMOVUPS      192(SI), Z15
 	VBROADCASTSS 4(AX), Z18
@@ -12764,6 +11715,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*2), Z18
 	VPDPBUSD     Z14, Z18, Z12
 	VPDPBUSD     Z15, Z18, Z13
+	PREFETCHT1   256(R8)
+	PREFETCHT1   320(R8)
 	VMOVUPS      256(SI), Z14
 	VMOVUPS      320(SI), Z15
 	VBROADCASTSS 8(AX), Z19
@@ -12787,6 +11740,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*2), Z19
 	VPDPBUSD     Z14, Z19, Z12
 	VPDPBUSD     Z15, Z19, Z13
+	PREFETCHT1   384(R8)
+	PREFETCHT1   448(R8)
 	VMOVUPS      384(SI), Z14
 	VMOVUPS      448(SI), Z15
 	VBROADCASTSS 12(AX), Z20
@@ -12812,12 +11767,12 @@ loop:
 	VPDPBUSD     Z15, Z20, Z13
 	ADDQ         $+16, AX
 	ADDQ         $+512, SI
-	ADDQ         $+128, DI
-	SUBQ         $0x04, R8
+	ADDQ         R9, R8
+	SUBQ         $0x04, DI
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, DI
 	JZ   store
 
 single:
@@ -12846,7 +11801,7 @@ single:
 	VPDPBUSD     Z15, Z21, Z13
 	ADDQ         $+4, AX
 	ADDQ         $+128, SI
-	DECQ         R8
+	DECQ         DI
 	JNZ          single
 
 store:
@@ -12936,70 +11891,31 @@ store:
 	VMULPS       Z14, Z13, Z13
 	VMULPS       64(CX), Z13, Z13
 	VADDPS       Z16, Z13, Z13
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native8AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native8AVX512(SB), $0-96
+TEXT ·gemmI8Native8AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -13045,14 +11961,15 @@ TEXT ·gemmI8Native8AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z16
 	VMOVUPS      64(DI), Z17
 	VBROADCASTSS (AX), Z19
@@ -13079,6 +11996,8 @@ loop:
 	VBROADCASTSS (SI)(CX*2), Z20
 	VPDPBUSD     Z16, Z20, Z14
 	VPDPBUSD     Z17, Z20, Z15
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z16
 	VMOVUPS      192(DI), Z17
 	VBROADCASTSS 4(AX), Z21
@@ -13105,6 +12024,8 @@ loop:
 	VBROADCASTSS 4(SI)(CX*2), Z22
 	VPDPBUSD     Z16, Z22, Z14
 	VPDPBUSD     Z17, Z22, Z15
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z16
 	VMOVUPS      320(DI), Z17
 	VBROADCASTSS 8(AX), Z23
@@ -13131,6 +12052,8 @@ loop:
 	VBROADCASTSS 8(SI)(CX*2), Z18
 	VPDPBUSD     Z16, Z18, Z14
 	VPDPBUSD     Z17, Z18, Z15
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z16
 	VMOVUPS      448(DI), Z17
 	VBROADCASTSS 12(AX), Z19
@@ -13160,12 +12083,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -13198,7 +12121,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -13300,78 +12223,34 @@ store:
 	VMULPS       Z16, Z15, Z15
 	VMULPS       64(CX), Z15, Z15
 	VADDPS       Z23, Z15, Z15
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native9AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native9AVX512(SB), $0-96
+TEXT ·gemmI8Native9AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -13421,14 +12300,15 @@ TEXT ·gemmI8Native9AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z18
 	VMOVUPS      64(DI), Z19
 	VBROADCASTSS (AX), Z21
@@ -13458,6 +12338,8 @@ loop:
 	VBROADCASTSS (AX)(CX*8), Z23
 	VPDPBUSD     Z18, Z23, Z16
 	VPDPBUSD     Z19, Z23, Z17
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z18
 	VMOVUPS      192(DI), Z19
 	VBROADCASTSS 4(AX), Z24
@@ -13487,6 +12369,8 @@ loop:
 	VBROADCASTSS 4(AX)(CX*8), Z20
 	VPDPBUSD     Z18, Z20, Z16
 	VPDPBUSD     Z19, Z20, Z17
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z18
 	VMOVUPS      320(DI), Z19
 	VBROADCASTSS 8(AX), Z21
@@ -13516,6 +12400,8 @@ loop:
 	VBROADCASTSS 8(AX)(CX*8), Z23
 	VPDPBUSD     Z18, Z23, Z16
 	VPDPBUSD     Z19, Z23, Z17
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z18
 	VMOVUPS      448(DI), Z19
 	VBROADCASTSS 12(AX), Z24
@@ -13548,12 +12434,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -13589,7 +12475,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -13703,84 +12589,36 @@ store:
 	VMULPS       Z18, Z17, Z17
 	VMULPS       64(CX), Z17, Z17
 	VADDPS       Z24, Z17, Z17
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native10AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native10AVX512(SB), $0-96
+TEXT ·gemmI8Native10AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -13834,14 +12672,15 @@ TEXT ·gemmI8Native10AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z20
 	VMOVUPS      64(DI), Z21
 	VBROADCASTSS (AX), Z23
@@ -13874,6 +12713,8 @@ loop:
 	VBROADCASTSS (SI)(CX*4), Z26
 	VPDPBUSD     Z20, Z26, Z18
 	VPDPBUSD     Z21, Z26, Z19
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z20
 	VMOVUPS      192(DI), Z21
 	VBROADCASTSS 4(AX), Z27
@@ -13906,6 +12747,8 @@ loop:
 	VBROADCASTSS 4(SI)(CX*4), Z24
 	VPDPBUSD     Z20, Z24, Z18
 	VPDPBUSD     Z21, Z24, Z19
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z20
 	VMOVUPS      320(DI), Z21
 	VBROADCASTSS 8(AX), Z25
@@ -13938,6 +12781,8 @@ loop:
 	VBROADCASTSS 8(SI)(CX*4), Z22
 	VPDPBUSD     Z20, Z22, Z18
 	VPDPBUSD     Z21, Z22, Z19
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z20
 	VMOVUPS      448(DI), Z21
 	VBROADCASTSS 12(AX), Z23
@@ -13973,12 +12818,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -14017,7 +12862,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -14143,90 +12988,38 @@ store:
 	VMULPS       Z20, Z19, Z19
 	VMULPS       64(CX), Z19, Z19
 	VADDPS       Z25, Z19, Z19
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native11AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native11AVX512(SB), $0-96
+TEXT ·gemmI8Native11AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -14284,14 +13077,15 @@ TEXT ·gemmI8Native11AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z22
 	VMOVUPS      64(DI), Z23
 	VBROADCASTSS (AX), Z25
@@ -14327,6 +13121,8 @@ loop:
 	VBROADCASTSS (AX)(BX*2), Z29
 	VPDPBUSD     Z22, Z29, Z20
 	VPDPBUSD     Z23, Z29, Z21
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z22
 	VMOVUPS      192(DI), Z23
 	VBROADCASTSS 4(AX), Z24
@@ -14362,6 +13158,8 @@ loop:
 	VBROADCASTSS 4(AX)(BX*2), Z28
 	VPDPBUSD     Z22, Z28, Z20
 	VPDPBUSD     Z23, Z28, Z21
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z22
 	VMOVUPS      320(DI), Z23
 	VBROADCASTSS 8(AX), Z29
@@ -14397,6 +13195,8 @@ loop:
 	VBROADCASTSS 8(AX)(BX*2), Z27
 	VPDPBUSD     Z22, Z27, Z20
 	VPDPBUSD     Z23, Z27, Z21
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z22
 	VMOVUPS      448(DI), Z23
 	VBROADCASTSS 12(AX), Z28
@@ -14435,12 +13235,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -14482,7 +13282,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -14620,96 +13420,40 @@ store:
 	VMULPS       Z22, Z21, Z21
 	VMULPS       64(CX), Z21, Z21
 	VADDPS       Z26, Z21, Z21
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native12AVX512(SB), $0-96
+TEXT ·gemmI8Native12AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -14771,14 +13515,15 @@ TEXT ·gemmI8Native12AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (AX), Z27
@@ -14817,6 +13562,8 @@ loop:
 	VBROADCASTSS (SI)(DX*2), Z26
 	VPDPBUSD     Z24, Z26, Z22
 	VPDPBUSD     Z25, Z26, Z23
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z24
 	VMOVUPS      192(DI), Z25
 	VBROADCASTSS 4(AX), Z27
@@ -14855,6 +13602,8 @@ loop:
 	VBROADCASTSS 4(SI)(DX*2), Z26
 	VPDPBUSD     Z24, Z26, Z22
 	VPDPBUSD     Z25, Z26, Z23
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z24
 	VMOVUPS      320(DI), Z25
 	VBROADCASTSS 8(AX), Z27
@@ -14893,6 +13642,8 @@ loop:
 	VBROADCASTSS 8(SI)(DX*2), Z26
 	VPDPBUSD     Z24, Z26, Z22
 	VPDPBUSD     Z25, Z26, Z23
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z24
 	VMOVUPS      448(DI), Z25
 	VBROADCASTSS 12(AX), Z27
@@ -14934,12 +13685,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -14984,7 +13735,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -15134,102 +13885,42 @@ store:
 	VMULPS       Z24, Z23, Z23
 	VMULPS       64(CX), Z23, Z23
 	VADDPS       Z27, Z23, Z23
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	VADDPS       (AX), Z22, Z22
-	VADDPS       64(AX), Z23, Z23
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-	VADDPS       (SI)(DX*2), Z22, Z22
-	VADDPS       64(SI)(DX*2), Z23, Z23
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
-	VMOVUPS Z22, (SI)(DX*2)
-	VMOVUPS Z23, 64(SI)(DX*2)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
+	VMOVUPS      Z22, (SI)(DX*2)
+	VMOVUPS      Z23, 64(SI)(DX*2)
 	VZEROUPPER
 	RET
 
-// func gemmI8Native13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, bias *float32, res *float32, ldres int, next *uint32)
+// func gemmI8Native13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·gemmI8Native13AVX512(SB), $0-96
+TEXT ·gemmI8Native13AVX512(SB), $0-80
 	MOVQ       c+0(FP), AX
 	MOVQ       ldc+8(FP), CX
 	SHLQ       $0x02, CX
@@ -15295,14 +13986,15 @@ TEXT ·gemmI8Native13AVX512(SB), $0-96
 	LEAQ       (CX)(CX*4), BX
 	LEAQ       (AX)(BX*1), SI
 	MOVQ       b+32(FP), DI
-	MOVQ       next+88(FP), R8
-	MOVQ       words+40(FP), R9
-	SUBQ       $0x04, R9
+	MOVQ       words+40(FP), R8
+	MOVQ       next+64(FP), R9
+	MOVQ       step+72(FP), R10
+	SUBQ       $0x04, R8
 	JLT        rest
 
 loop:
-	PREFETCHT1   (R8)
-	PREFETCHT1   64(R8)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
 	VMOVUPS      (DI), Z26
 	VMOVUPS      64(DI), Z27
 	VBROADCASTSS (AX), Z29
@@ -15344,6 +14036,8 @@ loop:
 	VBROADCASTSS (AX)(DX*4), Z29
 	VPDPBUSD     Z26, Z29, Z24
 	VPDPBUSD     Z27, Z29, Z25
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
 	VMOVUPS      128(DI), Z26
 	VMOVUPS      192(DI), Z27
 	VBROADCASTSS 4(AX), Z30
@@ -15385,6 +14079,8 @@ loop:
 	VBROADCASTSS 4(AX)(DX*4), Z30
 	VPDPBUSD     Z26, Z30, Z24
 	VPDPBUSD     Z27, Z30, Z25
+	PREFETCHT1   256(R9)
+	PREFETCHT1   320(R9)
 	VMOVUPS      256(DI), Z26
 	VMOVUPS      320(DI), Z27
 	VBROADCASTSS 8(AX), Z31
@@ -15426,6 +14122,8 @@ loop:
 	VBROADCASTSS 8(AX)(DX*4), Z31
 	VPDPBUSD     Z26, Z31, Z24
 	VPDPBUSD     Z27, Z31, Z25
+	PREFETCHT1   384(R9)
+	PREFETCHT1   448(R9)
 	VMOVUPS      384(DI), Z26
 	VMOVUPS      448(DI), Z27
 	VBROADCASTSS 12(AX), Z28
@@ -15470,12 +14168,12 @@ loop:
 	ADDQ         $+16, AX
 	ADDQ         $+16, SI
 	ADDQ         $+512, DI
-	ADDQ         $+128, R8
-	SUBQ         $0x04, R9
+	ADDQ         R10, R9
+	SUBQ         $0x04, R8
 	JGE          loop
 
 rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, R8
 	JZ   store
 
 single:
@@ -15523,7 +14221,7 @@ single:
 	ADDQ         $+4, AX
 	ADDQ         $+4, SI
 	ADDQ         $+128, DI
-	DECQ         R9
+	DECQ         R8
 	JNZ          single
 
 store:
@@ -15685,102 +14383,38 @@ store:
 	VMULPS       Z26, Z25, Z25
 	VMULPS       64(CX), Z25, Z25
 	VADDPS       Z30, Z25, Z25
-	MOVQ         bias+64(FP), AX
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX), Z2, Z2
-	VADDPS       64(AX), Z3, Z3
-	VADDPS       (AX), Z4, Z4
-	VADDPS       64(AX), Z5, Z5
-	VADDPS       (AX), Z6, Z6
-	VADDPS       64(AX), Z7, Z7
-	VADDPS       (AX), Z8, Z8
-	VADDPS       64(AX), Z9, Z9
-	VADDPS       (AX), Z10, Z10
-	VADDPS       64(AX), Z11, Z11
-	VADDPS       (AX), Z12, Z12
-	VADDPS       64(AX), Z13, Z13
-	VADDPS       (AX), Z14, Z14
-	VADDPS       64(AX), Z15, Z15
-	VADDPS       (AX), Z16, Z16
-	VADDPS       64(AX), Z17, Z17
-	VADDPS       (AX), Z18, Z18
-	VADDPS       64(AX), Z19, Z19
-	VADDPS       (AX), Z20, Z20
-	VADDPS       64(AX), Z21, Z21
-	VADDPS       (AX), Z22, Z22
-	VADDPS       64(AX), Z23, Z23
-	VADDPS       (AX), Z24, Z24
-	VADDPS       64(AX), Z25, Z25
-	MOVQ         res+72(FP), AX
-	TESTQ        AX, AX
-	JZ           write
-	MOVQ         res+72(FP), AX
-	MOVQ         ldres+80(FP), CX
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
 	LEAQ         (CX)(CX*4), BX
 	LEAQ         (AX)(BX*1), SI
-	VADDPS       (AX), Z0, Z0
-	VADDPS       64(AX), Z1, Z1
-	VADDPS       (AX)(CX*1), Z2, Z2
-	VADDPS       64(AX)(CX*1), Z3, Z3
-	VADDPS       (AX)(CX*2), Z4, Z4
-	VADDPS       64(AX)(CX*2), Z5, Z5
-	VADDPS       (AX)(DX*1), Z6, Z6
-	VADDPS       64(AX)(DX*1), Z7, Z7
-	VADDPS       (AX)(CX*4), Z8, Z8
-	VADDPS       64(AX)(CX*4), Z9, Z9
-	VADDPS       (AX)(BX*1), Z10, Z10
-	VADDPS       64(AX)(BX*1), Z11, Z11
-	VADDPS       (AX)(DX*2), Z12, Z12
-	VADDPS       64(AX)(DX*2), Z13, Z13
-	VADDPS       (SI)(CX*2), Z14, Z14
-	VADDPS       64(SI)(CX*2), Z15, Z15
-	VADDPS       (AX)(CX*8), Z16, Z16
-	VADDPS       64(AX)(CX*8), Z17, Z17
-	VADDPS       (SI)(CX*4), Z18, Z18
-	VADDPS       64(SI)(CX*4), Z19, Z19
-	VADDPS       (AX)(BX*2), Z20, Z20
-	VADDPS       64(AX)(BX*2), Z21, Z21
-	VADDPS       (SI)(DX*2), Z22, Z22
-	VADDPS       64(SI)(DX*2), Z23, Z23
-	VADDPS       (AX)(DX*4), Z24, Z24
-	VADDPS       64(AX)(DX*4), Z25, Z25
-
-write:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	SHLQ    $0x02, CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (AX)(BX*1), SI
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, (AX)(CX*1)
-	VMOVUPS Z3, 64(AX)(CX*1)
-	VMOVUPS Z4, (AX)(CX*2)
-	VMOVUPS Z5, 64(AX)(CX*2)
-	VMOVUPS Z6, (AX)(DX*1)
-	VMOVUPS Z7, 64(AX)(DX*1)
-	VMOVUPS Z8, (AX)(CX*4)
-	VMOVUPS Z9, 64(AX)(CX*4)
-	VMOVUPS Z10, (AX)(BX*1)
-	VMOVUPS Z11, 64(AX)(BX*1)
-	VMOVUPS Z12, (AX)(DX*2)
-	VMOVUPS Z13, 64(AX)(DX*2)
-	VMOVUPS Z14, (SI)(CX*2)
-	VMOVUPS Z15, 64(SI)(CX*2)
-	VMOVUPS Z16, (AX)(CX*8)
-	VMOVUPS Z17, 64(AX)(CX*8)
-	VMOVUPS Z18, (SI)(CX*4)
-	VMOVUPS Z19, 64(SI)(CX*4)
-	VMOVUPS Z20, (AX)(BX*2)
-	VMOVUPS Z21, 64(AX)(BX*2)
-	VMOVUPS Z22, (SI)(DX*2)
-	VMOVUPS Z23, 64(SI)(DX*2)
-	VMOVUPS Z24, (AX)(DX*4)
-	VMOVUPS Z25, 64(AX)(DX*4)
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (AX)(DX*1)
+	VMOVUPS      Z7, 64(AX)(DX*1)
+	VMOVUPS      Z8, (AX)(CX*4)
+	VMOVUPS      Z9, 64(AX)(CX*4)
+	VMOVUPS      Z10, (AX)(BX*1)
+	VMOVUPS      Z11, 64(AX)(BX*1)
+	VMOVUPS      Z12, (AX)(DX*2)
+	VMOVUPS      Z13, 64(AX)(DX*2)
+	VMOVUPS      Z14, (SI)(CX*2)
+	VMOVUPS      Z15, 64(SI)(CX*2)
+	VMOVUPS      Z16, (AX)(CX*8)
+	VMOVUPS      Z17, 64(AX)(CX*8)
+	VMOVUPS      Z18, (SI)(CX*4)
+	VMOVUPS      Z19, 64(SI)(CX*4)
+	VMOVUPS      Z20, (AX)(BX*2)
+	VMOVUPS      Z21, 64(AX)(BX*2)
+	VMOVUPS      Z22, (SI)(DX*2)
+	VMOVUPS      Z23, 64(SI)(DX*2)
+	VMOVUPS      Z24, (AX)(DX*4)
+	VMOVUPS      Z25, 64(AX)(DX*4)
 	VZEROUPPER
 	RET
 

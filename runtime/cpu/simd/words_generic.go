@@ -6,7 +6,7 @@ import "math"
 const tinySpan = 1e-30
 
 // gemmI8Generic computes GemmI8's tile row by row.
-func gemmI8Generic(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq []float32, f Finish) {
+func gemmI8Generic(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, _ []float32) {
 	for i := range rows {
 		var sum [genericNR]int32
 		for p, x := range a[i*lda : i*lda+words] {
@@ -15,23 +15,9 @@ func gemmI8Generic(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, 
 				sum[j] += x0*int32(int8(w)) + x1*int32(int8(w>>8)) + x2*int32(int8(w>>16)) + x3*int32(int8(w>>24))
 			}
 		}
-		var y [genericNR]float32
+		y := c[i*ldc:][:genericNR]
 		for j, s := range sum {
 			y[j] = float32(float32(float32(s)*aq[2*i])*bq[j]) + float32(aq[2*i+1]*bq[genericNR+j])
-		}
-		finishGeneric(c[i*ldc:], y[:], i, f)
-	}
-}
-
-// finishGeneric writes row i of a tile.
-func finishGeneric(c, y []float32, i int, f Finish) {
-	c = c[:len(y)]
-	for j, v := range y {
-		c[j] = v + f.Bias[j]
-	}
-	if f.Res != nil {
-		for j := range c {
-			c[j] += f.Res[i*f.LdRes+j]
 		}
 	}
 }

@@ -53,34 +53,26 @@ func pairElements(w uint32) []float64 {
 
 // tileCase is one tile with its operands.
 type tileCase struct {
-	rows, words, lda, ldc, ldres int
-	res                          bool
+	rows, words, lda, ldc int
 }
 
 func eachTile(k *Kernels, f func(c tileCase)) {
 	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 16, 33, 77, 192} {
 		for rows := 1; rows <= k.MR; rows++ {
-			for _, res := range []bool{false, true} {
-				f(tileCase{rows, n, n + rows%3, k.NR + rows%5, k.NR + rows%7, res})
-			}
+			f(tileCase{rows, n, n + rows%3, k.NR + rows%5})
 		}
 	}
 }
 
 // run computes the tile between guards and compares it with the exact sums and scales(i, j) of them.
 func (tc tileCase) run(t *testing.T, k *Kernels, shape func(a, b float32) uint32, dot func(a, b uint32) (sum, size float64),
-	gemm func(c []float32, a, b []uint32, f Finish), scaled func(sum float64, i, j int) (value, size float64)) {
+	gemm func(c []float32, a, b []uint32, next []float32), scaled func(sum float64, i, j int) (value, size float64)) {
 	t.Helper()
 	a := guard("a", floats32(words(1, (tc.rows-1)*tc.lda+tc.words, shape)), 1)
 	b := guard("b", floats32(words(2, tc.words*k.NR, shape)), 2)
 	c := guard("c", random(3, (tc.rows-1)*tc.ldc+k.NR, 1), 3)
-	bias, res := random(4, k.NR, 1), random(5, (tc.rows-1)*tc.ldres+k.NR, 1)
-	f := Finish{Bias: bias, Next: bits32(b.v)}
-	if tc.res {
-		f.Res, f.LdRes = res, tc.ldres
-	}
 	before := clone(c.v)
-	gemm(c.v, bits32(a.v), bits32(b.v), f)
+	gemm(c.v, bits32(a.v), bits32(b.v), b.v[tc.words%2*len(b.v):])
 	for _, g := range []*guarded{a, b, c} {
 		g.check(t)
 	}
@@ -96,13 +88,7 @@ func (tc tileCase) run(t *testing.T, k *Kernels, shape func(a, b float32) uint32
 				sum, s = sum+v, s+d
 			}
 			v, d := scaled(sum, i, j)
-			at := i*tc.ldc + j
-			want[at] = v + float64(bias[j])
-			size[at] = (s + d + math.Abs(float64(bias[j]))) * epsilon
-			if tc.res {
-				want[at] += float64(res[i*tc.ldres+j])
-				size[at] += math.Abs(float64(res[i*tc.ldres+j])) * epsilon
-			}
+			want[i*tc.ldc+j], size[i*tc.ldc+j] = v, (s+d)*epsilon
 		}
 	}
 	near(t, fmt.Sprintf("%+v", tc), c.v, want, max(4, float64(tc.words)/2), func(i int) float64 { return size[i] })
@@ -117,8 +103,8 @@ func TestGemmBF16(t *testing.T) {
 			c.run(t, k, pairOf, func(a, b uint32) (sum, size float64) {
 				x, y := pairElements(a), pairElements(b)
 				return x[0]*y[0] + x[1]*y[1], math.Abs(x[0]*y[0]) + math.Abs(x[1]*y[1])
-			}, func(dst []float32, a, b []uint32, f Finish) {
-				k.GemmBF16(dst, c.ldc, a, c.lda, c.rows, b, c.words, f)
+			}, func(dst []float32, a, b []uint32, next []float32) {
+				k.GemmBF16(dst, c.ldc, a, c.lda, c.rows, b, c.words, next)
 			}, func(sum float64, _, _ int) (float64, float64) { return sum, 0 })
 		})
 	})
@@ -133,8 +119,8 @@ func TestGemmI8(t *testing.T) {
 					sum += float64(a>>s&255) * float64(int8(b>>s))
 				}
 				return sum, 0
-			}, func(dst []float32, a, b []uint32, f Finish) {
-				k.GemmI8(dst, c.ldc, a, c.lda, c.rows, b, c.words, aq, bq, f)
+			}, func(dst []float32, a, b []uint32, next []float32) {
+				k.GemmI8(dst, c.ldc, a, c.lda, c.rows, b, c.words, aq, bq, next)
 			}, func(sum float64, i, j int) (float64, float64) {
 				x, y := float64(aq[2*i])*float64(bq[j])*sum, float64(aq[2*i+1])*float64(bq[k.NR+j])
 				return x + y, math.Abs(x) + math.Abs(y)
@@ -147,7 +133,7 @@ func TestGemmI8(t *testing.T) {
 func TestWordRows(t *testing.T) {
 	const depth, rows, width = 75, 40, 32
 	a, w := words(1, rows*depth, quadOf), words(2, width*depth, quadOf)
-	aq, column, bias := random(3, 2*rows, 1), random(4, 2*width, 1), random(5, width, 1)
+	aq, column := random(3, 2*rows, 1), random(4, 2*width, 1)
 	var first []float32
 	eachWordSet(t, func(t *testing.T, k *Kernels) {
 		pairs, bytes := make([]float32, rows*width), make([]float32, rows*width)
@@ -165,12 +151,11 @@ func TestWordRows(t *testing.T) {
 				k.Pack(floats32(panel), floats32(w[j*depth:]), depth, k.NR, depth)
 				k.Pack(floats32(pairPanel), floats32(pairsOf(w[j*depth:])), depth, k.NR, depth)
 				bq := append(append([]float32(nil), column[j:j+k.NR]...), column[width+j:width+j+k.NR]...)
-				f := Finish{Bias: bias[j:]}
 				for i := 0; i < rows; i += tile {
 					n := min(tile, rows-i)
-					k.GemmI8(gotBytes[i*width+j:], width, a[i*depth:], depth, n, panel, depth, aq[2*i:], bq, f)
+					k.GemmI8(gotBytes[i*width+j:], width, a[i*depth:], depth, n, panel, depth, aq[2*i:], bq, nil)
 					if k.GemmBF16 != nil {
-						k.GemmBF16(gotPairs[i*width+j:], width, pairsOf(a)[i*depth:], depth, n, pairPanel, depth, f)
+						k.GemmBF16(gotPairs[i*width+j:], width, pairsOf(a)[i*depth:], depth, n, pairPanel, depth, nil)
 					}
 				}
 			}
@@ -314,7 +299,6 @@ func BenchmarkGemmWords(b *testing.B) {
 				depth := s.k / per
 				x, w, y := words(1, s.m*depth, pairOf), words(2, s.n*depth, pairOf), make([]float32, s.m*s.n)
 				scales := make([]float32, 128)
-				f := Finish{Bias: make([]float32, k.NR)}
 				if !bytes && k.GemmBF16 == nil {
 					continue
 				}
@@ -327,14 +311,14 @@ func BenchmarkGemmWords(b *testing.B) {
 								panel := w[j*depth : (j+k.NR)*depth]
 								for t := range tiles {
 									lo, hi := first+m*t/tiles, first+m*(t+1)/tiles
-									f.Next = nil
-									if t < 4 && j+k.NR < s.n {
-										f.Next = w[(j+k.NR)*depth+t*len(panel)/4:]
+									var next []float32
+									if j+k.NR < s.n {
+										next = floats32(w[(j+k.NR)*depth:])[len(panel)*t/tiles : len(panel)*(t+1)/tiles]
 									}
 									if bytes {
-										k.GemmI8(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, scales, scales, f)
+										k.GemmI8(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, scales, scales, next)
 									} else {
-										k.GemmBF16(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, f)
+										k.GemmBF16(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, next)
 									}
 								}
 							}

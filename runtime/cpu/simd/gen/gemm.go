@@ -32,9 +32,11 @@ const gemmDoc = `	for i := range %[1]d {
 			c[i*ldc+j] = sum
 		}
 	}
-	for p := 0; p+%[3]d <= k; p += %[3]d {
-		for line := range %[4]d {
-			prefetch(next + step*(p/%[3]d) + 64*line) // bytes, to the second level
+`
+
+const aheadDoc = `	for p := 0; p+%[1]d <= %[3]s; p += %[1]d {
+		for line := range %[2]d {
+			prefetch(next + step*(p/%[1]d) + 64*line) // bytes, to the second level
 		}
 	}`
 
@@ -52,7 +54,7 @@ func gemms(g *gen) {
 // gemm emits the tile of so many rows.
 func gemm(g *gen, rows int) {
 	g.function(fmt.Sprint("gemm", rows), "func(c *float32, ldc int, a *float32, lda int, b *float32, k int, acc bool, next *float32, step int)",
-		fmt.Sprintf(gemmDoc, rows, 2*g.width(), unroll, prefetched))
+		fmt.Sprintf(gemmDoc, rows, 2*g.width())+fmt.Sprintf(aheadDoc, unroll, prefetched, "k"))
 
 	c := newRows(g, "c", "ldc", rows)
 	k := g.Load(g.Param("k"), g.GP64())

@@ -92,12 +92,10 @@ const wordsDoc = `	for i := range %[1]d {
 			for p := range words {
 				sum += dot(a[i*lda+p], b[p*%[2]d+j]) // of their elements
 			}
-			c[i*ldc+j] = %[4]s + bias[j]
-			if res != nil {
-				c[i*ldc+j] += res[i*ldres+j]
-			}
+			c[i*ldc+j] = %[4]s
 		}
-	}`
+	}
+`
 
 // gemmWords emits the tile of so many rows.
 func gemmWords(g *gen, d dots, rows int) {
@@ -107,9 +105,12 @@ func gemmWords(g *gen, d dots, rows int) {
 		scales, sum = "aq, bq *float32, ", "int32"
 		value = fmt.Sprintf("float32(sum)*aq[2*i]*bq[j] + aq[2*i+1]*bq[%d+j]", nr)
 	}
+	doc := fmt.Sprintf(wordsDoc, rows, nr, sum, value)
+	if d.unroll() > 1 {
+		doc += fmt.Sprintf(aheadDoc, unroll, prefetched, "words")
+	}
 	g.function(fmt.Sprint(d.name, rows),
-		"func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, "+scales+"bias, res *float32, ldres int, next *uint32)",
-		fmt.Sprintf(wordsDoc, rows, nr, sum, value))
+		"func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, "+scales+"next *float32, step int)", doc)
 	t := newWordTile(g, d, rows)
 
 	c := newRows(g, "c", "ldc", rows)
@@ -118,38 +119,48 @@ func gemmWords(g *gen, d dots, rows int) {
 		g.PREFETCHT0(c.at(i, 4*g.width()*h)) // see gemm
 	})
 	a := newRows(g, "a", "lda", rows)
-	b, next, k := g.Load(g.Param("b"), g.GP64()), g.Load(g.Param("next"), g.GP64()), g.Load(g.Param("words"), g.GP64())
-
-	if len(d.phases) == 1 {
-		g.SUBQ(Imm(unroll), k)
+	b, k := g.Load(g.Param("b"), g.GP64()), g.Load(g.Param("words"), g.GP64())
+	if n := d.unroll(); n > 1 {
+		next, stride := g.Load(g.Param("next"), g.GP64()), g.Load(g.Param("step"), g.GP64())
+		g.SUBQ(Imm(uint64(n)), k)
 		g.JLT(LabelRef("rest"))
 		g.Label("loop")
-		g.PREFETCHT1(Mem{Base: next})
-		g.PREFETCHT1(Mem{Base: next, Disp: 64})
-		for u := range unroll {
+		for u := range n {
+			for line := range prefetched / n {
+				g.PREFETCHT1(Mem{Base: next, Disp: 64 * (u*prefetched/n + line)})
+			}
 			t.step(a, b, u)
 		}
-		a.advance(4 * unroll)
-		g.ADDQ(I32(unroll*8*g.width()), b)
-		g.ADDQ(I32(128), next)
-		g.SUBQ(Imm(unroll), k)
+		a.advance(4 * n)
+		g.ADDQ(I32(n*8*g.width()), b)
+		g.ADDQ(stride, next)
+		g.SUBQ(Imm(uint64(n)), k)
 		g.JGE(LabelRef("loop"))
 		g.Label("rest")
-		g.ADDQ(Imm(unroll), k)
+		g.ADDQ(Imm(uint64(n)), k)
 		g.JZ(LabelRef("store"))
 	}
 	g.Label("single")
-	if len(d.phases) > 1 {
-		g.PREFETCHT1(Mem{Base: next})
-		g.ADDQ(I32(64), next)
-	}
 	t.step(a, b, 0)
 	a.advance(4)
 	g.ADDQ(I32(8*g.width()), b)
 	g.DECQ(k)
 	g.JNZ(LabelRef("single"))
 	g.Label("store")
-	t.finish()
+	if d.bytes {
+		t.scale()
+	}
+	c = newRows(g, "c", "ldc", rows)
+	t.each(func(i, h int, r reg.VecPhysical) { g.VMOVUPS(r, c.at(i, 4*g.width()*h)) })
+	g.end()
+}
+
+// unroll is how many words a turn of the loop takes. Those that are not the fastest way of a machine are kept short.
+func (d dots) unroll() int {
+	if len(d.phases) > 1 {
+		return 1
+	}
+	return unroll
 }
 
 // wordTile has its registers by number: the assembler lacks instructions, which are written as bytes.
@@ -213,27 +224,6 @@ func (t *wordTile) step(a *rowsOf, b reg.Register, u int) {
 			}
 		}
 	}
-}
-
-// finish scales the sums, adds bias and residual, stores and returns.
-func (t *wordTile) finish() {
-	g := t.g
-	if t.d.bytes {
-		t.scale()
-	}
-	bias := g.Load(g.Param("bias"), g.GP64())
-	t.each(func(_, h int, r reg.VecPhysical) { g.VADDPS(Mem{Base: bias, Disp: 4 * g.width() * h}, r, r) })
-	res := g.GP64()
-	g.Load(g.Param("res"), res)
-	g.TESTQ(res, res)
-	g.JZ(LabelRef("write"))
-	from := newRows(g, "res", "ldres", t.rows)
-	t.each(func(i, h int, r reg.VecPhysical) { g.VADDPS(from.at(i, 4*g.width()*h), r, r) })
-	g.Label("write")
-	c := newRows(g, "c", "ldc", t.rows)
-	t.each(func(i, h int, r reg.VecPhysical) { g.VMOVUPS(r, c.at(i, 4*g.width()*h)) })
-	g.VZEROUPPER()
-	g.RET()
 }
 
 // scale makes floats of integer sums. Nothing is fused, so that the portable loop has the same bits.
