@@ -30,7 +30,7 @@ demo: build
 test:
 	$(GO) vet ./...
 	$(GO) test ./...
-	$(GO) test -tags noasm ./runtime/... ./clipnet ./phi
+	$(GO) test -tags noasm ./runtime/... ./clipnet ./clipnet/preprocess/... ./phi
 
 test-noasm:
 	$(GO) test -tags noasm ./...
@@ -62,9 +62,9 @@ install: build
 	install -D bin/isearle $(DESTDIR)$(PREFIX)/bin/isearle
 	for c in $(COMMANDS); do ln -sf isearle $(DESTDIR)$(PREFIX)/bin/isearle-$$c; done
 
-# The assembly of the CPU device, from its generator.
+# The assembly of the CPU device and of the preprocessing, from their generators.
 kernels:
-	$(GO) generate ./runtime/cpu/simd
+	$(GO) generate ./runtime/cpu/simd ./clipnet/preprocess/internal/pixel
 
 generate:
 	$(GO) generate ./...

@@ -3,6 +3,8 @@ package preprocess
 import (
 	"math"
 	"testing"
+
+	"isearle/clipnet/preprocess/internal/pixel"
 )
 
 func TestParsePad(t *testing.T) {
@@ -114,7 +116,7 @@ func TestTapsDropOnlyZeros(t *testing.T) {
 				for _, v := range whole.fixed[j*whole.size:][:whole.count[j]] {
 					sum += v
 				}
-				if math.Abs(float64(sum)/(1<<fixedBits)-1) > 1e-5 {
+				if math.Abs(float64(sum)/(1<<pixel.FixedBits)-1) > 1e-5 {
 					t.Errorf("coefficients of %d sum to %d", j, sum)
 				}
 				for x := range whole.count[j] {

@@ -1,9 +1,10 @@
 package preprocess
 
-import "math"
+import (
+	"math"
 
-// fixedBits is the fraction of the fixed-point coefficients: 32 bits less 8 of the sample and 2 for overshoot.
-const fixedBits = 32 - 8 - 2
+	"isearle/clipnet/preprocess/internal/pixel"
+)
 
 // taps are the coefficients of one direction of a resize, for a window of the output.
 type taps struct {
@@ -11,7 +12,7 @@ type taps struct {
 	first  []int     // the first input sample of each output sample
 	count  []int     // how many input samples contribute
 	weight []float64 // size per output sample
-	fixed  []int32   // the same, times 2^fixedBits
+	fixed  []int32   // the same, times 2^pixel.FixedBits
 }
 
 // support is the radius of the filter at scale 1.
@@ -71,7 +72,7 @@ func (t *taps) set(f Filter, in, out, from, n, pad, real int) {
 			t.first[i] = lo + skip - pad
 		}
 		for x, v := range w[:kept] {
-			t.fixed[i*t.size+x] = int32(math.Copysign(0.5, v) + float64(v*(1<<fixedBits)))
+			t.fixed[i*t.size+x] = int32(math.Copysign(0.5, v) + float64(v*(1<<pixel.FixedBits)))
 		}
 	}
 }
@@ -85,6 +86,13 @@ func (t *taps) span() (from, to int) {
 		}
 	}
 	return min(from, to), to
+}
+
+// shift makes the taps count from the input sample from.
+func (t *taps) shift(from int) {
+	for i := range t.first {
+		t.first[i] = max(t.first[i]-from, 0)
+	}
 }
 
 // resized returns a slice of n elements, s's memory where it is large enough. The elements are undefined.

@@ -6,7 +6,7 @@
 //
 // Supported are 8-bit Huffman-coded baseline, extended sequential and progressive frames (ITU-T T.81) of one, three
 // or four components with any integral sampling ratio, restart intervals, and the JFIF and Adobe conventions for
-// colour. Arithmetic coding, 12-bit, lossless and hierarchical frames are refused.
+// colour. Arithmetic coding, 12-bit, lossless and hierarchical frames are refused. The loops over samples are package pixel's.
 //
 // Two things differ from libjpeg on purpose. Entropy-coded data that is damaged or ends early is an error, where
 // libjpeg warns and fills in gray. And a progressive file whose scans stop before full precision is reconstructed from
@@ -16,6 +16,8 @@ package jpeg
 import (
 	"errors"
 	"fmt"
+
+	"isearle/clipnet/preprocess/internal/pixel"
 )
 
 // The kinds of error; every *Error wraps one of them.
@@ -66,11 +68,11 @@ type Config struct {
 	Exif          []byte // the TIFF structure of the APP1 Exif segments, a part of the input; nil without one
 }
 
-// transform is how components become the colour model's samples.
-type transform uint8
+// colours is how components become the colour model's samples.
+type colours uint8
 
 const (
-	asStored transform = iota
+	asStored colours = iota
 	fromYCbCr
 	fromYCCK
 )
@@ -82,10 +84,10 @@ type component struct {
 	height       int
 	blocksX      int // blocks that a scan of this component alone codes
 	blocksY      int
-	stride       int // blocks a row in memory, whole MCUs
-	rows         int // rows of blocks in memory
+	groups       int // groups of blocks a row in memory: at least whole MCUs
+	rows         int // rows of blocks in the plane, whole MCUs
 	plane        []byte
-	coefs        []int16 // progressive only, 64 a block in natural order
+	coefs        []int16 // rows of blocks in the order of pixel.Coef: all if progressive, else those of one MCU
 	quant        [64]uint16
 	latched      bool // quant was taken from the table at the component's first scan
 }
@@ -99,7 +101,7 @@ type Decoder struct {
 	cfg         Config
 	comps       []component
 	compStore   [4]component
-	transform   transform
+	colours     colours
 	hmax, vmax  int
 	mcusX       int
 	mcusY       int
@@ -115,11 +117,16 @@ type Decoder struct {
 	adobe     bool
 	adobeXfrm uint8
 
+	window window
+	loops  *pixel.Kernels // nil until the first Decode
 	bits   bitReader
 	planes []byte
 	coefs  []int16
 	rowBuf []byte
 }
+
+// window is a rectangle of pixels, from x0, y0 up to x1, y1.
+type window struct{ x0, y0, x1, y1 int }
 
 // Open reads the headers of data up to the first scan and describes the image; Decode then decodes it. The data is
 // kept until the next Open. Nothing that depends on the image's size is allocated, so a caller can apply its limits
@@ -168,20 +175,31 @@ func (d *Decoder) Open(data []byte) (Config, error) {
 // Decode decodes the image that Open described into dst: rows from the top without gaps, Channels samples a pixel.
 // dst must hold Width * Height * Channels bytes.
 func (d *Decoder) Decode(dst []byte) error {
+	return d.DecodeWindow(dst, 0, 0, d.cfg.Width, d.cfg.Height)
+}
+
+// DecodeWindow is Decode for the pixels from (x0, y0) up to (x1, y1) only: those outside are not written, and the work for
+// them is spared, but errors are found in the whole stream.
+func (d *Decoder) DecodeWindow(dst []byte, x0, y0, x1, y1 int) error {
 	if !d.sawFrame {
 		return errors.New("jpeg: Decode without a successful Open")
 	}
 	if need := d.cfg.Width * d.cfg.Height * d.cfg.Model.Channels(); len(dst) < need {
 		return fmt.Errorf("jpeg: %d bytes for an image of %d", len(dst), need)
 	}
+	d.window = window{max(x0, 0), max(y0, 0), min(x1, d.cfg.Width), min(y1, d.cfg.Height)}
 	d.sawFrame = false // one decode an Open: the scans have been consumed
 	d.allocate()
 	if err := d.scans(); err != nil {
 		return err
 	}
+	if d.window.x0 >= d.window.x1 || d.window.y0 >= d.window.y1 {
+		return nil
+	}
 	if d.progressive {
 		for i := range d.comps {
-			d.comps[i].reconstruct()
+			c := &d.comps[i]
+			d.transform(c, 0, 0, c.rows)
 		}
 	}
 	d.output(dst)
@@ -209,17 +227,17 @@ func (d *Decoder) fail(kind error, offset int, format string, args ...any) error
 func (d *Decoder) chooseModel() error {
 	switch len(d.comps) {
 	case 1:
-		d.cfg.Model, d.transform = Gray, asStored
+		d.cfg.Model, d.colours = Gray, asStored
 	case 3:
-		d.cfg.Model, d.transform = RGB, fromYCbCr
+		d.cfg.Model, d.colours = RGB, fromYCbCr
 		ids := [3]uint8{d.comps[0].id, d.comps[1].id, d.comps[2].id}
 		if !d.jfif && (d.adobe && d.adobeXfrm == 0 || !d.adobe && ids == [3]uint8{'R', 'G', 'B'}) {
-			d.transform = asStored
+			d.colours = asStored
 		}
 	case 4:
-		d.cfg.Model, d.transform = CMYK, asStored
+		d.cfg.Model, d.colours = CMYK, asStored
 		if d.adobe && d.adobeXfrm != 0 {
-			d.transform = fromYCCK
+			d.colours = fromYCCK
 		}
 	default:
 		return d.fail(ErrUnsupported, d.pos, "%d components", len(d.comps))
@@ -227,31 +245,52 @@ func (d *Decoder) chooseModel() error {
 	return nil
 }
 
-// allocate cuts the planes, and for progressive frames the coefficients, out of the decoder's scratch memory.
+// allocate cuts the planes and the coefficients out of the decoder's scratch memory.
 func (d *Decoder) allocate() {
-	blocks := 0
-	for i := range d.comps {
-		blocks += d.comps[i].stride * d.comps[i].rows
+	if d.loops == nil {
+		d.loops = pixel.Best()
 	}
-	if cap(d.planes) < 64*blocks {
-		d.planes = make([]byte, 64*blocks)
-	}
-	planes := d.planes[:64*blocks]
-	var coefs []int16
-	if d.progressive {
-		if cap(d.coefs) < 64*blocks {
-			d.coefs = make([]int16, 64*blocks)
-		} else {
-			clear(d.coefs[:64*blocks])
-		}
-		coefs = d.coefs[:64*blocks]
-	}
+	samples, coefs := 0, 0
 	for i := range d.comps {
 		c := &d.comps[i]
-		n := 64 * c.stride * c.rows
-		c.plane, planes = planes[:n:n], planes[n:]
-		if d.progressive {
-			c.coefs, coefs = coefs[:n:n], coefs[n:]
-		}
+		samples += c.rows * c.rowSamples()
+		coefs += d.heldRows(c) * c.rowSamples()
 	}
+	const behind = 8 * pixel.Group // what a view of the last block covers beyond it
+	d.planes, d.coefs = resized(d.planes, samples), resized(d.coefs, coefs+behind)
+	clear(d.coefs)
+	planes, held := d.planes, d.coefs
+	for i := range d.comps {
+		c := &d.comps[i]
+		n, m := c.rows*c.rowSamples(), d.heldRows(c)*c.rowSamples()
+		c.plane, planes = planes[:n:n], planes[n:]
+		c.coefs, held = held[:m+behind], held[m:]
+	}
+}
+
+// heldRows is the number of rows of blocks whose coefficients are held at a time.
+func (d *Decoder) heldRows(c *component) int {
+	if d.progressive {
+		return c.rows
+	}
+	return int(c.v)
+}
+
+// rowSamples is the number of samples, or coefficients, of a row of blocks in memory.
+func (c *component) rowSamples() int { return 64 * pixel.Group * c.groups }
+
+// stride is the number of samples of a row in memory.
+func (c *component) stride() int { return 8 * pixel.Group * c.groups }
+
+// block returns the coefficients of block x of row y of those held.
+func (c *component) block(x, y int) *block {
+	return (*block)(c.coefs[y*c.rowSamples()+pixel.Coef(x, 0):])
+}
+
+// resized returns a slice of n elements, s's memory where it is large enough. The elements are undefined.
+func resized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }

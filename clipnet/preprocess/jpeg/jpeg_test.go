@@ -5,10 +5,13 @@ import (
 	"errors"
 	"image"
 	"image/png"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"isearle/clipnet/preprocess/internal/pixel"
 )
 
 // decode decodes with a fresh decoder.
@@ -88,17 +91,57 @@ func TestPixelsAreLibjpegTurbos(t *testing.T) {
 			if differ > 0 {
 				t.Errorf("%d of %d samples differ", differ, len(want))
 			}
-			if _, err := reused.Open(data); err != nil {
-				t.Fatal(err)
-			}
-			again := make([]byte, len(got))
-			if err := reused.Decode(again); err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(again, got) {
-				t.Error("a decoder that was used before gives other pixels")
+			for _, reused.loops = range pixel.All() {
+				if _, err := reused.Open(data); err != nil {
+					t.Fatal(err)
+				}
+				again := make([]byte, len(got))
+				if err := reused.Decode(again); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(again, got) {
+					t.Errorf("a decoder that was used before gives other pixels (%s)", reused.loops.Name)
+				}
 			}
 		})
+	}
+}
+
+// A window has the pixels of the whole, and nothing outside is written.
+func TestWindow(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, path := range samples(t) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, whole, err := decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := cfg.Model.Channels()
+		for range 20 {
+			x0, y0 := r.IntN(cfg.Width+1), r.IntN(cfg.Height+1)
+			x1, y1 := x0+r.IntN(cfg.Width-x0+1), y0+r.IntN(cfg.Height-y0+1)
+			var d Decoder
+			if _, err := d.Open(data); err != nil {
+				t.Fatal(err)
+			}
+			got := bytes.Repeat([]byte{0xA5}, len(whole))
+			if err := d.DecodeWindow(got, x0, y0, x1, y1); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range got {
+				x, y := i/n%cfg.Width, i/n/cfg.Width
+				want := uint8(0xA5)
+				if x >= x0 && x < x1 && y >= y0 && y < y1 {
+					want = whole[i]
+				}
+				if v != want {
+					t.Fatalf("%s, window %d,%d to %d,%d: sample %d of pixel %d,%d is %d, should be %d", path, x0, y0, x1, y1, i%n, x, y, v, want)
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,10 @@
 package jpeg
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"isearle/clipnet/preprocess/internal/pixel"
+)
 
 // Marker codes, ITU-T T.81 table B.1.
 const (
@@ -40,6 +44,18 @@ var zigzag = [64]uint8{
 	58, 59, 52, 45, 38, 31, 39, 46,
 	53, 60, 61, 54, 47, 55, 62, 63,
 }
+
+// block is the coefficients from the first of a block on: its rows of 8, between them the rows of the blocks that it is
+// transformed with.
+type block = [64 * pixel.Group]int16
+
+// place maps a coefficient's place in the stream to its place in a block.
+var place = func() (t [64]uint8) {
+	for i, z := range zigzag {
+		t[i] = uint8(pixel.Coef(0, int(z)))
+	}
+	return t
+}()
 
 // nextMarker skips to the next marker, over stray bytes as libjpeg does, and returns its code with d.pos behind it.
 func (d *Decoder) nextMarker() (uint8, error) {
@@ -227,7 +243,7 @@ func (d *Decoder) frame(b []byte, at int) error {
 		}
 		c.width, c.height = ceilDiv(w*int(c.h), d.hmax), ceilDiv(h*int(c.v), d.vmax)
 		c.blocksX, c.blocksY = ceilDiv(c.width, 8), ceilDiv(c.height, 8)
-		c.stride, c.rows = d.mcusX*int(c.h), d.mcusY*int(c.v)
+		c.groups, c.rows = ceilDiv(d.mcusX*int(c.h), pixel.Group), d.mcusY*int(c.v)
 	}
 	d.sawFrame = true
 	return nil

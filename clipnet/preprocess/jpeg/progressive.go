@@ -1,7 +1,7 @@
 package jpeg
 
 // dcFirst decodes the first scan of a DC coefficient, T.81 section G.1.2.1.
-func (d *Decoder) dcFirst(s *scan, i int, blk *[64]int16) bool {
+func (d *Decoder) dcFirst(s *scan, i int, blk *block) bool {
 	pred, ok := d.bits.dcDifference(s.dc[i], s.pred[i])
 	s.pred[i] = pred
 	blk[0] = int16(pred << s.al)
@@ -9,61 +9,58 @@ func (d *Decoder) dcFirst(s *scan, i int, blk *[64]int16) bool {
 }
 
 // acFirst decodes the first scan of a band of AC coefficients, section G.1.2.2.
-func (d *Decoder) acFirst(s *scan, blk *[64]int16) bool {
+func (d *Decoder) acFirst(s *scan, blk *block) bool {
 	if s.eobRun > 0 {
 		s.eobRun--
 		return true
 	}
 	b, t := &d.bits, s.ac[0]
-	for k := s.ss; k <= s.se; k++ {
-		sym, ok := b.symbol(t)
-		if !ok {
+	for k := s.ss - 1; k < s.se; {
+		e := b.symbol(t)
+		if e == 0 {
 			return false
 		}
-		run, size := int(sym>>4), int(sym&15)
-		if size == 0 {
-			if run == 15 {
-				k += 15
-				continue
-			}
+		if run := e.step() - endOfBlock; run >= 0 {
 			s.eobRun = 1<<run - 1 + b.receive(run)
 			break
 		}
-		k += run
+		k += e.step()
+		if e.size() == 0 { // 16 zeros
+			continue
+		}
 		if k > s.se {
 			return false
 		}
-		blk[zigzag[k]] = int16(extend(b.receive(size), size) << s.al)
+		blk[place[k]] = int16(b.value(e.size()) << s.al)
 	}
 	return true
 }
 
 // acRefine decodes a further bit of a band of AC coefficients, section G.1.2.3.
-func (d *Decoder) acRefine(s *scan, blk *[64]int16) bool {
+func (d *Decoder) acRefine(s *scan, blk *block) bool {
 	b, t := &d.bits, s.ac[0]
 	k := s.ss
 	for s.eobRun == 0 && k <= s.se {
-		sym, ok := b.symbol(t)
-		if !ok {
+		e := b.symbol(t)
+		if e == 0 {
 			return false
 		}
-		run, size := int(sym>>4), int(sym&15)
 		v := int16(0)
-		if size > 0 { // a coefficient that becomes nonzero; its size is 1, and libjpeg lets others pass
+		if e.size() > 0 { // a coefficient that becomes nonzero; its size is 1, and libjpeg lets others pass
 			v = -1 << s.al
 			if b.bit() {
 				v = 1 << s.al
 			}
-		} else if run < 15 {
+		} else if run := e.step() - endOfBlock; run >= 0 {
 			s.eobRun = 1<<run + b.receive(run)
 			break
 		}
-		k = b.refine(blk, k, s.se, run, s.al)
+		k = b.refine(blk, k, s.se, e.step()-1, s.al)
 		if v != 0 {
 			if k > s.se {
 				return false
 			}
-			blk[zigzag[k]] = v
+			blk[place[k]] = v
 		}
 		k++
 	}
@@ -76,9 +73,9 @@ func (d *Decoder) acRefine(s *scan, blk *[64]int16) bool {
 
 // refine reads a correction bit for each nonzero coefficient from k on, passes run zeros and stops at the next one,
 // whose place it returns.
-func (b *bitReader) refine(blk *[64]int16, k, se, run, al int) int {
+func (b *bitReader) refine(blk *block, k, se, run, al int) int {
 	for ; k <= se; k++ {
-		p := &blk[zigzag[k]]
+		p := &blk[place[k]]
 		if *p == 0 {
 			if run == 0 {
 				break
@@ -95,29 +92,4 @@ func (b *bitReader) refine(blk *[64]int16, k, se, run, al int) int {
 		}
 	}
 	return k
-}
-
-// reconstruct transforms all blocks of the component into its plane.
-func (c *component) reconstruct() {
-	var blk [64]int32
-	for y := range c.blocksY {
-		for x := range c.blocksX {
-			at := 64 * (c.stride*y + x)
-			coefs := (*[64]int16)(c.coefs[at : at+64])
-			cols := uint32(0)
-			for i, v := range coefs {
-				blk[i] = 0
-				if v != 0 {
-					blk[i] = int32(v) * int32(c.quant[i])
-					cols |= columnBit[i]
-				}
-			}
-			out := c.plane[64*c.stride*y+8*x:]
-			if cols == 0 {
-				flat(blk[0], out, 8*c.stride)
-			} else {
-				idct(&blk, cols, out, 8*c.stride)
-			}
-		}
-	}
 }

@@ -1,8 +1,11 @@
 package jpeg
 
+import "encoding/binary"
+
 // scan is the header of one scan.
 type scan struct {
 	at       int // offset of its marker
+	from     int // where the segment of data that is being decoded begins
 	comps    [4]*component
 	dc, ac   [4]*huffman
 	n        int
@@ -143,7 +146,8 @@ func (d *Decoder) scanComponent(s *scan, i int, id, tables uint8) error {
 
 // scan decodes the entropy-coded data of one scan.
 func (d *Decoder) scan(s *scan) error {
-	d.bits.start(d.data, d.pos)
+	s.from = d.pos
+	d.pos = d.bits.start(d.data, s.from)
 	nx, ny := d.mcusX, d.mcusY
 	if s.n == 1 {
 		nx, ny = s.comps[0].blocksX, s.comps[0].blocksY
@@ -160,31 +164,32 @@ func (d *Decoder) scan(s *scan) error {
 				}
 				left--
 			}
-			if !d.mcu(s, x, y) || d.bits.overrun() {
-				return d.dataError(x, y)
+			if !d.mcu(s, x, y) {
+				return d.dataError(s, x, y)
 			}
 		}
+		if !d.progressive {
+			d.finishRow(s, y)
+		}
 	}
-	d.pos = d.bits.pos
 	return nil
 }
 
 // dataError says why an MCU could not be decoded.
-func (d *Decoder) dataError(x, y int) error {
-	b := &d.bits
-	short := b.fake > 0 && b.n-b.fake < 16 // less than the longest code was left
+func (d *Decoder) dataError(s *scan, x, y int) error {
+	left := d.bits.left()
+	short := left < 16 // less than the longest code
 	switch {
-	case short && b.pos >= len(b.data)-1:
-		return d.fail(ErrTruncated, len(b.data), "the scan ends in MCU %d of row %d", x, y)
+	case short && d.pos >= len(d.data)-1:
+		return d.fail(ErrTruncated, len(d.data), "the scan ends in MCU %d of row %d", x, y)
 	case short:
-		return d.fail(ErrCorrupt, b.pos, "a marker ends the scan in MCU %d of row %d", x, y)
+		return d.fail(ErrCorrupt, d.pos, "a marker ends the scan in MCU %d of row %d", x, y)
 	}
-	return d.fail(ErrCorrupt, b.pos-(b.n-b.fake)/8, "no valid code in MCU %d of row %d", x, y)
+	return d.fail(ErrCorrupt, d.bits.offset(d.data, s.from, d.bits.end-left/8), "no valid code in MCU %d of row %d", x, y)
 }
 
 // restartMarker reads the marker between two restart intervals and resets the predictions.
 func (d *Decoder) restartMarker(s *scan) error {
-	d.pos = d.bits.pos
 	m, err := d.nextMarker()
 	if err != nil {
 		return err
@@ -194,11 +199,12 @@ func (d *Decoder) restartMarker(s *scan) error {
 	}
 	s.restarts++
 	s.pred, s.eobRun = [4]int32{}, 0
-	d.bits.start(d.data, d.pos)
+	s.from = d.pos
+	d.pos = d.bits.start(d.data, s.from)
 	return nil
 }
 
-// mcu decodes one MCU, in a scan of one component one block; false where no code matches.
+// mcu decodes one MCU, in a scan of one component one block; false where no code matches or the data ends.
 func (d *Decoder) mcu(s *scan, x, y int) bool {
 	if s.n == 1 {
 		return d.block(s, 0, x, y)
@@ -220,104 +226,70 @@ func (d *Decoder) mcu(s *scan, x, y int) bool {
 func (d *Decoder) block(s *scan, i, x, y int) bool {
 	c := s.comps[i]
 	if !d.progressive {
-		return d.sequentialBlock(s, i, c.plane[64*c.stride*y+8*x:])
+		if s.n == 1 {
+			y = 0
+		}
+		blk := c.block(x, y%int(c.v))
+		return d.sequentialBlock(s, i, blk) && d.bits.left() >= 0
 	}
-	at := 64 * (c.stride*y + x)
-	blk := (*[64]int16)(c.coefs[at : at+64])
+	blk, ok := c.block(x, y), true
 	switch {
 	case s.ss == 0 && s.ah == 0:
-		return d.dcFirst(s, i, blk)
+		ok = d.dcFirst(s, i, blk)
 	case s.ss == 0:
 		if d.bits.bit() {
 			blk[0] |= 1 << s.al
 		}
-		return true
 	case s.ah == 0:
-		return d.acFirst(s, blk)
+		ok = d.acFirst(s, blk)
+	default:
+		ok = d.acRefine(s, blk)
 	}
-	return d.acRefine(s, blk)
+	return ok && d.bits.left() >= 0
 }
 
 // dcDifference decodes one DC difference and returns the new prediction.
 func (b *bitReader) dcDifference(t *huffman, pred int32) (int32, bool) {
-	size, ok := b.symbol(t)
-	if !ok {
+	e := b.symbol(t)
+	if e == 0 {
 		return 0, false
 	}
-	if size > 0 {
-		pred += extend(b.receive(int(size)), int(size))
-	}
-	return pred, true
+	return pred + b.value(e.size()), true
 }
 
-// sequentialBlock decodes one block, T.81 section F.2, and transforms it into out, the component's plane from the
-// block's first sample.
-func (d *Decoder) sequentialBlock(s *scan, i int, out []byte) bool {
-	b, c := &d.bits, s.comps[i]
+// sequentialBlock decodes one block, T.81 section F.2.
+func (d *Decoder) sequentialBlock(s *scan, i int, blk *block) bool {
+	b := &d.bits
 	pred, ok := b.dcDifference(s.dc[i], s.pred[i])
 	if !ok {
 		return false
 	}
 	s.pred[i] = pred
-
-	var blk [64]int32
-	blk[0] = int32(int16(pred)) * int32(c.quant[0])
-	ac, acc, n := s.ac[i], b.acc, b.n
-	cols := uint32(0)
-	last := 0
-	for k := 1; k < 64; k++ {
+	blk[0] = int16(pred)
+	t, acc, n := s.ac[i], b.acc, b.n
+	for k := 0; k < 63; {
 		if n < 32 { // a code of 16 bits and a value of 15
-			b.acc, b.n = acc, n
-			b.fill()
-			acc, n = b.acc, b.n
+			acc |= binary.BigEndian.Uint64(b.data[b.pos:]) >> (n & 63)
+			b.pos += (63 - n) >> 3
+			n |= 56
 		}
-		if e := ac.fast[acc>>(64-lookBits)]; e != 0 {
-			acc <<= uint(e & 0xF)
-			n -= int(e & 0xF)
-			k += int(e >> 8 & 0xFF)
-			if k > 63 {
-				if e&(endOfBlock<<8) == 0 {
-					b.acc, b.n = acc, n
-					return false
-				}
-				break
+		e := t.look[acc>>(64-lookBits)]
+		if e == 0 {
+			if e = t.long(acc); e == 0 {
+				b.acc, b.n = acc, n
+				return false
 			}
-			z := zigzag[k]
-			blk[z] = e >> 16 * int32(c.quant[z])
-			cols |= columnBit[z&63]
-			last = k
-			continue
 		}
-		b.acc, b.n = acc, n
-		sym, ok := b.symbol(ac)
-		if !ok {
-			return false
-		}
-		size := int(sym & 15)
-		if size == 0 {
-			acc, n = b.acc, b.n
-			if sym != 0xF0 {
-				break
-			}
-			k += 15
-			continue
-		}
-		k += int(sym >> 4)
+		v := extend(acc<<e.code(), e.size())
+		acc <<= e.total()
+		n -= e.total()
+		k += e.step()
 		if k > 63 {
-			return false
+			b.acc, b.n = acc, n
+			return e.size() == 0
 		}
-		v := extend(b.receive(size), size)
-		acc, n = b.acc, b.n
-		z := zigzag[k]
-		blk[z] = v * int32(c.quant[z])
-		cols |= columnBit[z&63]
-		last = k
+		blk[place[k]] = int16(v) // 16 zeros write the last of them
 	}
 	b.acc, b.n = acc, n
-	if last == 0 {
-		flat(blk[0], out, 8*c.stride)
-	} else {
-		idct(&blk, cols, out, 8*c.stride)
-	}
 	return true
 }

@@ -1,0 +1,65 @@
+package pixel
+
+import (
+	"os"
+	"sync"
+)
+
+// Kernels is a set of loops for one instruction set. It has no state: any number of goroutines may use it. A slice that is too
+// short for what a loop is asked to do panics before anything is written. Destinations must not overlap sources.
+type Kernels struct {
+	// Name is "avx512", "avx2" or "generic".
+	Name string
+
+	// IDCT transforms groups of [Group] blocks that stand side by side: coefs in the order of [Coef], times quant (64 factors
+	// in rows, products modulo 2^16), into 8 rows of 8*Group*groups samples, stride bytes apart.
+	IDCT func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int)
+
+	// H2V1 doubles a row of at least two samples: each result is 3/4 the nearer sample and 1/4 the farther one, rounded down
+	// and up in turn. dst has 2*len(src) samples.
+	H2V1 func(dst, src []byte)
+	// H2V2 doubles a row of at least two samples that lies between two others, one of them far, to 2*len(near) samples: 9/16,
+	// 3/16, 3/16 and 1/16 of the four samples around, rounded in turn.
+	H2V2 func(dst, near, far []byte)
+	// RGB converts len(y) pixels of YCbCr to RGB, interleaved.
+	RGB func(dst, y, cb, cr []byte)
+
+	// Rows resizes height rows of pixels of t.Channels samples, srcStride bytes apart, to rows dstStride bytes apart. What is
+	// behind a row of dst, up to [RowSlack] bytes, may be overwritten: dstStride includes them, and dst has them behind its
+	// last row.
+	Rows func(dst []byte, dstStride int, src []byte, srcStride, height int, t *RowTaps)
+	// Column computes one row of a vertical resize: dst[x] of the samples src[i*stride+x] for i < t.Count.
+	Column func(dst, src []byte, stride int, t ColumnTaps)
+}
+
+// Group is the number of blocks that are transformed together.
+const Group = 4
+
+// Coef is the place of coefficient i (in rows) of block b in a row of blocks: the blocks of a group are interleaved row by row.
+func Coef(b, i int) int { return b/Group*64*Group + i/8*8*Group + b%Group*8 + i%8 }
+
+// EnvCPU names the environment variable that chooses the set: a name that this machine does not have is passed over.
+const EnvCPU = "ISEARLE_CPU"
+
+// sets lists what this machine runs, the fastest first.
+var sets = sync.OnceValue(func() []*Kernels {
+	var all []*Kernels
+	for _, raw := range append(machineSets(), generic) {
+		all = append(all, checked(raw))
+	}
+	return all
+})
+
+// All returns every set this machine can run, the fastest first.
+func All() []*Kernels { return append([]*Kernels(nil), sets()...) }
+
+// Best returns the set that ISEARLE_CPU names, or the fastest.
+var Best = sync.OnceValue(func() *Kernels {
+	name := os.Getenv(EnvCPU)
+	for _, k := range sets() {
+		if k.Name == name {
+			return k
+		}
+	}
+	return sets()[0]
+})
