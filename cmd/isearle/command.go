@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,19 @@ type session struct {
 	out     *bufio.Writer // standard output
 	console *console.Console
 	common  common
+	ends    []func() error
+}
+
+// atEnd registers what is done when the command has ended, the latest first.
+func (s *session) atEnd(f func() error) { s.ends = append(s.ends, f) }
+
+// end does what was registered.
+func (s *session) end() error {
+	var errs []error
+	for _, f := range slices.Backward(s.ends) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
 }
 
 // fail tells an error in one line. The command's name stands in it once, also where the failing package has the same.

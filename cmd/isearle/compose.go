@@ -54,7 +54,7 @@ func (c *composeCommand) run(ctx context.Context, s *session, args []string) (er
 	if err != nil {
 		return err
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

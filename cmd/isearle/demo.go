@@ -65,7 +65,7 @@ func (c *demoCommand) run(ctx context.Context, s *session, args []string) error 
 	if c.k < 1 {
 		return usagef("-k %d: at least 1 is needed", c.k)
 	}
-	shown, err := c.answer(ctx)
+	shown, err := c.answer(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ type shownAnswer struct {
 }
 
 // answer answers the queries of the showcase.
-func (c *demoCommand) answer(ctx context.Context) ([]shown, error) {
+func (c *demoCommand) answer(ctx context.Context, s *session) ([]shown, error) {
 	list, err := demo.Showcase()
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (c *demoCommand) answer(ctx context.Context) ([]shown, error) {
 	for _, p := range pictures {
 		named[p.ID] = p
 	}
-	results, err := c.search(ctx, list, named)
+	results, err := c.search(ctx, s, list, named)
 	if err != nil {
 		return nil, err
 	}
@@ -130,13 +130,13 @@ func (c *demoCommand) answer(ctx context.Context) ([]shown, error) {
 }
 
 // search searches the embedded gallery, for each query without its reference.
-func (c *demoCommand) search(ctx context.Context, list []demo.Query, named map[string]demo.Picture) ([][]search.Result, error) {
+func (c *demoCommand) search(ctx context.Context, s *session, list []demo.Query, named map[string]demo.Picture) ([][]search.Result, error) {
 	g, err := openGallery("")
 	if err != nil {
 		return nil, err
 	}
 	defer g.Close()
-	eng, err := c.engine.openFor(g, newFlagSet("demo"))
+	eng, err := c.engine.openFor(s, g, newFlagSet("demo"))
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (c *embedCommand) run(ctx context.Context, s *session, args []string) (err 
 	if err := c.check(args); err != nil {
 		return err
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

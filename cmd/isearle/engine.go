@@ -17,6 +17,7 @@ type engineFlags struct {
 	model      string
 	checkpoint checkpointFlags
 	device     deviceFlags
+	profile    profileFlags
 	precision  string
 	text       textFlags
 	phi        string
@@ -33,6 +34,7 @@ func (f *engineFlags) modelFlags(fs *pflag.FlagSet) {
 	f.device.flags(fs)
 	f.checkpoint.flags(fs)
 	precisionFlag(fs, &f.precision, "precision")
+	f.profile.flags(fs)
 }
 
 // precisionFlag chooses the type of a model's products.
@@ -70,7 +72,7 @@ func (f *engineFlags) phiFlags(fs *pflag.FlagSet, methods ...string) {
 
 // openFor opens the engine for queries to a gallery, which must be of the same model. Images are prepared as the gallery's
 // were, as far as the user, whose flags are given, did not say otherwise.
-func (f *engineFlags) openFor(g *search.Gallery, given *pflag.FlagSet) (*engine, error) {
+func (f *engineFlags) openFor(s *session, g *search.Gallery, given *pflag.FlagSet) (*engine, error) {
 	m := g.Meta()
 	var err error
 	if m.Pad != "" && !given.Changed("pad") {
@@ -83,7 +85,7 @@ func (f *engineFlags) openFor(g *search.Gallery, given *pflag.FlagSet) (*engine,
 			return nil, fmt.Errorf("gallery %q: %w", g.Path(), err)
 		}
 	}
-	e, err := f.open()
+	e, err := f.open(s)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ type engine struct {
 }
 
 // open opens the device and the model's files.
-func (f *engineFlags) open() (*engine, error) {
+func (f *engineFlags) open(s *session) (*engine, error) {
 	opts, err := f.checkpoint.options()
 	if err != nil {
 		return nil, err
@@ -114,6 +116,9 @@ func (f *engineFlags) open() (*engine, error) {
 	dev, err := f.device.open()
 	if err != nil {
 		return nil, err
+	}
+	if err := f.profile.start(s, dev); err != nil {
+		return nil, errors.Join(err, dev.Close())
 	}
 	e, err := search.OpenEngine(dev, search.EngineOptions{
 		Model: f.model, Weights: opts, DType: products[f.precision], Tokenizer: f.text.tokenizer, Rules: f.text.rules, Phi: f.phi,

@@ -124,7 +124,7 @@ func (c *evalCommand) run(ctx context.Context, s *session, args []string) error 
 		}
 		return c.write(s, r)
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (c *invertCommand) run(ctx context.Context, s *session, args []string) erro
 	case c.output != "" && filepath.Ext(c.output) != ".safetensors":
 		return usagef("-o %s: pseudo-words are written to .safetensors, or to standard output", c.output)
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

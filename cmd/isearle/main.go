@@ -141,5 +141,6 @@ func (e entry) run(ctx context.Context, s *session, args []string) error {
 		return (&versionCommand{}).run(ctx, s, nil)
 	}
 	s.console = console.New(s.stderr, s.common.quiet)
-	return cmd.run(ctx, s, fs.Args())
+	err = cmd.run(ctx, s, fs.Args())
+	return errors.Join(err, s.end())
 }

@@ -112,7 +112,7 @@ func (c *phiFinetuneCommand) run(ctx context.Context, s *session, args []string)
 	if err := c.check(args); err != nil {
 		return err
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func (c *phiTrainCommand) run(ctx context.Context, s *session, args []string) er
 	if err := c.check(args); err != nil {
 		return err
 	}
-	eng, err := c.engine.open()
+	eng, err := c.engine.open(s)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (c *searchCommand) run(ctx context.Context, s *session, args []string) erro
 		return err
 	}
 	defer g.Close()
-	eng, err := c.engine.openFor(g, c.given)
+	eng, err := c.engine.openFor(s, g, c.given)
 	if err != nil {
 		return err
 	}

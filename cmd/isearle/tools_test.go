@@ -68,12 +68,13 @@ func readWords(t *testing.T, path string) (ids []string, words [][]float32) {
 
 // The lines must be what benchstat reads: https://go.dev/design/14313-benchmark-format.
 func TestBench(t *testing.T) {
-	out := must(t, "", "isearle", "bench", "-m", smallModel(t), "--time", "1ns", "--count", "2", "--rows", "100", "--dim", "16", "-j", "1")
-	header := regexp.MustCompile(`(?m)^goos: \S+\ngoarch: \S+\npkg: isearle\n`)
+	out := must(t, "", "isearle", "bench", "-m", smallModel(t), "--time", "1ns", "--count", "2", "--rows", "100", "--dim", "16", "-j", "1",
+		"--row-dtype", "f32,f16", "--two-pass")
+	header := regexp.MustCompile(`(?m)^goos: \S+\ngoarch: \S+\npkg: isearle\ndevice: .*\n(.+: .*\n)*model: small.safetensors\npeak-f32-GFLOP/s: [\d.e+]+\n`)
 	if !header.MatchString(out) {
 		t.Errorf("no header in\n%s", out)
 	}
-	line := regexp.MustCompile(`^Benchmark([A-Z]\w*)(/\w+=[^\s/]+)+-1\s+\d+\s+\d+ ns/op(\s+[\d.e+]+ \S+/s){2}$`)
+	line := regexp.MustCompile(`^Benchmark([A-Z]\w*)(/[\w-]+=[^\s/]+)+-1\s+\d+\s+\d+ ns/op(\s+[\d.e+-]+ [\w%/-]+)+$`)
 	kinds := map[string]int{}
 	for l := range strings.Lines(out) {
 		if strings.HasPrefix(l, "Benchmark") {
@@ -85,17 +86,91 @@ func TestBench(t *testing.T) {
 			kinds[m[1]]++
 		}
 	}
-	if kinds["Embed"] != 6 || kinds["Text"] != 6 || kinds["Search"] != 4 {
+	if kinds["Embed"] != 6 || kinds["Text"] != 6 || kinds["Search"] != 3*3*2 || kinds["Preprocess"] != 4 || kinds["OTI"] != 2 || kinds["Phi"] != 4 || kinds["Op"] < 40 {
 		t.Errorf("benchmarks %v", kinds)
 	}
-	var o map[string]any
-	text := must(t, "", "isearle", "bench", "search", "--time", "1ns", "--rows", "10", "--dim", "8", "--json")
-	first, _, _ := strings.Cut(text, "\n")
-	if err := json.Unmarshal([]byte(first), &o); err != nil || o["ns/op"] == nil || o["queries/s"] == nil {
-		t.Errorf("--json gives %s (%v)", text, err)
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"speed", []string{"speed"}}, {"--count", []string{"--count", "0"}}, {"--batch", []string{"--batch", "4,0"}},
+		{"--row-dtype", []string{"--row-dtype", "i7"}}, {"compare", []string{"compare", "a"}}, {"-o", []string{"scaling"}}, {"-o", []string{"embed", "-o", "x"}},
+	} {
+		fails(t, call(t, "", append([]string{"isearle", "bench"}, c.args...)...), exitUsage, c.says)
 	}
-	fails(t, call(t, "", "isearle", "bench", "speed"), exitUsage, "speed")
-	fails(t, call(t, "", "isearle", "bench", "--count", "0"), exitUsage, "--count")
+	fails(t, call(t, "", "isearle", "bench", "compare", "lost.txt", "lost.txt"), exitFailed, "lost.txt")
+	fails(t, call(t, "", "isearle", "bench", "search", "--time", "1ns", "--rows-from", "lost.npy"), exitFailed, "lost.npy")
+	fails(t, call(t, "", "isearle", "bench", "text", "--time", "1ns", "-m", smallModel(t), "--captions", "lost.txt"), exitFailed, "lost.txt")
+}
+
+// With --json every line is an object; with --turns each but the first waits for a line, and there are no more than lines.
+func TestBenchTurns(t *testing.T) {
+	bench := []string{"isearle", "bench", "search", "--time", "1ns", "--rows", "10", "--dim", "8", "--batch", "2", "--json", "--turns", "--count"}
+	text := must(t, "\n\n\n", append(bench, "3")...)
+	objects := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(objects) != 4 {
+		t.Fatalf("%d lines, want the header and 3 measurements:\n%s", len(objects), text)
+	}
+	for i, line := range objects {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		if i == 0 && o["device"] == nil || i > 0 && (o["ns/op"] == nil || o["queries/s"] == nil) {
+			t.Errorf("line %d is %s", i, line)
+		}
+	}
+	fails(t, call(t, "\n", append(bench, "2")...), exitFailed, "turn")
+}
+
+// A benchmark of the start starts this test's binary as the program.
+func TestBenchStartup(t *testing.T) {
+	t.Setenv(asProgram, "1")
+	out := must(t, "", "isearle", "bench", "startup", "-m", smallModel(t), "--time", "1ns")
+	if !regexp.MustCompile(`(?m)^BenchmarkStartup/model=small.safetensors/dtype=f32-\d+\s+1\s+\d+ ns/op`).MatchString(out) {
+		t.Errorf("startup gives\n%s", out)
+	}
+}
+
+// The captions and images that are measured can be given.
+func TestBenchGiven(t *testing.T) {
+	captions := filepath.Join(t.TempDir(), "captions.txt")
+	write(t, captions, []byte("a cat\na dog on a sofa\n\nan apple\n"))
+	dir, _ := pictures(t, 3)
+	out := must(t, "", "isearle", "bench", "text", "preprocess", "-m", smallModel(t), "--time", "1ns", "--captions", captions, "--images", dir)
+	for _, want := range []string{"/batch=4-", "/format=png/files=3/"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// --profile, --cpuprofile and --chrome-trace go with every command that runs a model, and change nothing else.
+func TestProfiling(t *testing.T) {
+	model := smallModel(t)
+	dir, _ := pictures(t, 2)
+	trace, profile := filepath.Join(t.TempDir(), "trace.json"), filepath.Join(t.TempDir(), "cpu.pprof")
+	want := must(t, "", "isearle", "embed", "-m", model, dir)
+	r := call(t, "", "isearle", "embed", "-m", model, "--profile", "--chrome-trace", trace, "--cpuprofile", profile, dir)
+	if r.code != exitDone || r.stdout != want {
+		t.Errorf("exit code %d, and the features are the same: %t", r.code, r.stdout == want)
+	}
+	for _, word := range []string{"operation", "patchembed", "attention", "linear", "%roof", "roof:"} {
+		if !strings.Contains(r.stderr, word) {
+			t.Errorf("the profile lacks %q:\n%s", word, r.stderr)
+		}
+	}
+	var o struct{ TraceEvents []struct{ Name string } }
+	if err := json.Unmarshal(read(t, trace), &o); err != nil || len(o.TraceEvents) < 10 {
+		t.Errorf("a trace of %d events (%v)", len(o.TraceEvents), err)
+	}
+	if data := read(t, profile); !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) { // gzip
+		t.Errorf("a profile of %d bytes", len(data))
+	}
+	lost := filepath.Join(t.TempDir(), "no", "such", "place")
+	for _, flag := range []string{"--chrome-trace", "--cpuprofile"} {
+		fails(t, call(t, "", "isearle", "embed", "-m", model, flag, lost, dir), exitFailed, lost)
+	}
 }
 
 func TestInfo(t *testing.T) {

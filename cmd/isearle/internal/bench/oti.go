@@ -11,6 +11,7 @@ import (
 	"isearle/clipnet"
 	"isearle/clipnet/tokenizer"
 	"isearle/oti"
+	"isearle/runtime"
 	"isearle/weights"
 )
 
@@ -19,49 +20,67 @@ const otiSteps = 4
 
 // OTI measures gradient steps for a batch of 32 images, SEARLE's, with phrases of 16 tokens: forward of the template and of the
 // pseudo phrase, both losses, backward, AdamW and the average. The plain phrases' features are made before the first step and not
-// measured: a run of hundreds of steps makes each once.
-func (b Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
-	text, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{Grad: true})
+// measured: a run of hundreds of steps makes each once. Gradients have no int8; f32 stands for it.
+func (b *Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
+	dt, dtype := b.dtype()
+	if dt == runtime.I8 {
+		dt, dtype = runtime.F32, "f32"
+	}
+	text, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{DType: dt, Grad: true})
 	if err != nil {
 		return err
 	}
 	defer text.Close()
-	o := oti.Defaults()
-	o.Steps = otiSteps + 1
-	// bos, a photo of dog that, nine words, eot: 16 tokens.
-	phrases := oti.NewPhrases(map[string][]string{"dog": {"a photo of dog that " + strings.Repeat("runs ", 9)}})
-	v, err := oti.New(b.Device, text, tokenizer.CLIP(), tokenizer.OpenAI, phrases, o)
-	if err != nil {
-		return err
-	}
-	rng := rand.New(rand.NewPCG(4, 4))
-	images := make([]oti.Image, o.Batch)
-	for i := range images {
-		images[i] = oti.Image{Name: fmt.Sprint(i), Feature: normal(rng, text.Dim()), Concepts: []string{"dog"}}
-	}
-	for range b.Count {
-		var steps []time.Duration
-		last := time.Now()
-		monitor := func(s oti.Step) {
-			if s.Index < len(images)-1 {
-				return
-			}
-			now := time.Now()
-			if s.Step > 0 {
-				steps = append(steps, now.Sub(last))
-			}
-			last = now
+	for _, n := range b.batches(oti.Defaults().Batch) {
+		o := oti.Defaults()
+		o.Steps, o.Batch, o.Parallel = otiSteps+1, n, n
+		// bos, a photo of dog that, nine words, eot: 16 tokens.
+		phrases := oti.NewPhrases(map[string][]string{"dog": {"a photo of dog that " + strings.Repeat("runs ", 9)}})
+		v, err := oti.New(b.Device, text, tokenizer.CLIP(), tokenizer.OpenAI, phrases, o)
+		if err != nil {
+			return err
 		}
-		if err := v.Invert(ctx, images, nil, monitor, func(oti.Result) error { return nil }); err != nil {
-			return fmt.Errorf("benchmark OTI: %w", err)
+		rng := rand.New(rand.NewPCG(4, 4))
+		images := make([]oti.Image, n)
+		for i := range images {
+			images[i] = oti.Image{Name: fmt.Sprint(i), Feature: normal(rng, text.Dim()), Concepts: []string{"dog"}}
 		}
-		slices.Sort(steps)
-		median := steps[len(steps)/2]
-		err := b.write(fmt.Sprintf("OTI/model=%s/batch=%d-%d", name, o.Batch, b.Threads), 1, median,
-			[]rate{{1, "steps/s"}, {float64(len(images)) / float64(oti.Defaults().Steps), "images/s"}})
+		w := stepWatch{images: n}
+		err = b.run(ctx, task{
+			name: fmt.Sprintf("OTI/model=%s/dtype=%s/batch=%d", name, dtype, n),
+			call: func() error {
+				w.steps, w.last = w.steps[:0], time.Now()
+				return v.Invert(ctx, images, nil, w.see, func(oti.Result) error { return nil })
+			},
+			items: 1, unit: "steps", took: w.median,
+		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stepWatch takes the times of an inversion's steps.
+type stepWatch struct {
+	images int
+	last   time.Time
+	steps  []time.Duration
+}
+
+// see is the oti.Monitor: a step ends with its last image.
+func (w *stepWatch) see(s oti.Step) {
+	if s.Index < w.images-1 {
+		return
+	}
+	now := time.Now()
+	if s.Step > 0 {
+		w.steps = append(w.steps, now.Sub(w.last))
+	}
+	w.last = now
+}
+
+func (w *stepWatch) median() time.Duration {
+	slices.Sort(w.steps)
+	return w.steps[len(w.steps)/2]
 }
