@@ -30,9 +30,18 @@ func adversarial() map[string]*gallery {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	parallel := build(func(r int, x []float32) { copy(x, base); scale(x, 1+1e-4*float64(r*7919%rows)/rows) })
 	parallel.forget()
+	integers := build(func(r int, x []float32) {
+		for j := range x {
+			x[j] = float32(math.RoundToEven(40 * max(-3, min(3, float64(x[j])))))
+		}
+		x[0] = float32(r % 3)
+	})
+	integers.keep()
 	return map[string]*gallery{
 		// Nothing is known of the rows but their length, and for the query in their direction the bound is attained.
 		"parallel": parallel,
+		// The coarse copy loses nothing, so that what a device loses of a query decides.
+		"integers": integers,
 		// As in real CLIP features, where one dimension holds most of the norm.
 		"dominant": build(func(r int, x []float32) { scale(x, 0.01); x[5] += 9 }),
 		// All scores equal: only the order of rows decides.
@@ -79,9 +88,30 @@ func (g *gallery) forget() {
 	}
 }
 
+// keep makes a coarse copy of integers that loses nothing.
+func (g *gallery) keep() {
+	clear(g.coarse.Mean)
+	clear(g.coarse.Loss)
+	for i, v := range g.values {
+		g.coarse.Codes[i] = int8(v)
+	}
+	for r := range g.rows {
+		g.coarse.Scale[r] = 1
+	}
+}
+
 // adverseQueries are random ones, those that make the galleries' tricks matter, and degenerate ones.
 func (g *gallery) adverseQueries() []float32 {
 	queries := append(random("adverse queries", 5*g.dim), random("one row", g.dim)...)
+	// One element is so large that a device's integers may keep nothing of the others, in 16 bits and in 8.
+	for _, rest := range []float32{1.2e-5, 3e-3} {
+		x := make([]float32, g.dim)
+		for j := range x {
+			x[j] = rest
+		}
+		x[0] = 1
+		queries = append(queries, x...)
+	}
 	for q, fill := range [][2]float32{{1, 1}, {1e-30, 1}, {2e38, -2e38}, {0, 0}, {float32(math.NaN()), 1}, {float32(math.Inf(1)), 0}} {
 		x := make([]float32, g.dim)
 		for j := range x {

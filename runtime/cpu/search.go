@@ -78,7 +78,7 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 	for _, w := range s.workers {
 		w.begin(nq, k)
 	}
-	s.coarse.begin(s.queries, s.dim)
+	s.coarse.prepared = false
 	return nil
 }
 
@@ -91,7 +91,7 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.first, s.chunk = first, c
-	s.coarse.chunk(s.queries, c.Coarse, s.nq <= d.k.MR)
+	s.coarse.chunk(s.queries, s.dim, c.Coarse)
 	start := d.profile.now()
 	d.pool.run(blocks(c.Rows, s.rows), s.scan)
 	if d.profile.on() {

@@ -4,46 +4,57 @@ import (
 	"math"
 
 	"isearle/runtime"
+	"isearle/runtime/cpu/simd"
 )
 
 // coarseBound bounds scores from above by means of a chunk's coarse copy, so that rows which cannot be among the best are
-// not read. Write a row as x = m + c*v + e with the mean m, the scale c, the codes v and |e| <= L, its loss; n for the
-// dimension, u = 2^-24 for the unit roundoff of f32, tiny = 2^-149 for its smallest number. For a query q:
+// not read. Write a row as x = m + c v + e with the mean m, the scale c, the codes v and |e| <= L, its loss; and a query as
+// q = h w + d with a step h, integers w and |d| <= D. n is the dimension, V = 128 sqrt n, u = 2^-24 the unit roundoff of f32,
+// tiny = 2^-149 its smallest number. Then |v| <= V, and
 //
-//	q.x = q.m + c (q.v) + q.e <= q.m + c (q.v) + |q| L                                                       (1)
+//	q.x = q.m + c h (w.v) + c (d.v) + q.e <= q.m + c h (w.v) + |c| D V + |q| L                               (1)
 //
 // The exact kernel returns S, a chain of n multiply-adds; a term goes through at most n+1 roundings (the portable kernels
 // round products apart), and where these underflow each loses at most tiny more. So, as long as nothing overflows, with
 // g = (n+1)u / (1 - (n+1)u) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1):
 //
-//	|S - q.x| <= g |q| |x| + 2 n tiny,    |x| <= |m| + c |v| + L,    |v| <= 128 sqrt n                        (2)
+//	|S - q.x| <= g |q| |x| + 2 n tiny,    |x| <= |m| + |c| V + L                                             (2)
 //
-// The same kernel gives s for q.v, with |s - q.v| <= g |q| |v| + 2 n tiny. Together:
+// The product w.v is made in integers and is exact. Its bound (simd.Kernels.Bounds) takes six roundings in f32, each of at
+// most u times a partial result, all of which are below
 //
-//	S <= q.m + g|q||m| + 2 n tiny  +  c (s + 2 g|q| 128 sqrt n + 2 n tiny)  +  L |q| (1 + g)                  (3)
-//	     `------- base ---------'          `---------- slack ----------'        `- reach -'
+//	|c| (h |w.v| + slack) + reach L + |base|,    h |w.v| <= (|q| + D) V,                                      (3)
 //
-// Sums and products of (3), and |q|, |m| and q.m, are computed in f64. Their relative errors are below (n+8) 2^-52, which the
-// factor 1.01 on g outweighs many times in each of the three terms. No partial sum of S or s overflows while |q| times
-// |m| + c 128 sqrt n + L is below 2^127, as each is at most 1+g times that; rows for which this is not known, and rows whose
-// bound is NaN, are kept.
+// and loses at most 2 tiny of the factor of c, and 8 tiny, where results underflow. Together, with r = 16u for (3):
+//
+//	S <= q.m + g|q||m| + r(|q.m| + g|q||m|) + (2n+8) tiny  +  c h (w.v)
+//	     `------------------- base ---------------------'
+//	     + |c| ((D + (g+r)(|q|+D)) V + 2 tiny)  +  L |q| (1+g+r)                                             (4)
+//	           `------------ slack -----------'    `- reach -'
+//
+// D <= |q|, so that r's share of slack is at least 16u/2.6 of it: enough for (3). Sums and products of (4), and |q|, |m|, D
+// and q.m, are computed in f64 and rounded upwards; their relative errors, below (n+8) 2^-52, are outweighed many times by
+// the factor 1.01 on g. No partial sum overflows while |q| times |m| + |c|V + L is below 2^126, as each is at most 2.6 times
+// that; rows for which this is not known, and rows whose bound is NaN, are kept.
 type coarseBound struct {
-	on    bool
-	n     int
-	norms []float64 // |q|, by query
-	base  []float64
-	slack []float64
-	reach []float64
+	on       bool
+	prepared bool // the queries of this scan
+	n        int
+	words    []int16 // w, by query
+	queries  []coarseQuery
+}
 
-	mean   float64 // |m|
-	spread float64 // 128 sqrt n
-	limit  float64 // of |m| + c 128 sqrt n + L
+// coarseQuery is what does not depend on the gallery, and the bound.
+type coarseQuery struct {
+	norm, lost float64 // |q|, D
+	bound      simd.BoundOf
 }
 
 const (
 	unitRoundoff = 0x1p-24
 	tiny         = 0x1p-149
-	noOverflow   = 0x1p127
+	noOverflow   = 0x1p126
+	largestCode  = 128
 )
 
 // gamma is g, with a margin for the bound's own rounding.
@@ -52,36 +63,92 @@ func (b *coarseBound) gamma() float64 {
 	return 1.01 * nu / (1 - nu)
 }
 
-func (b *coarseBound) begin(queries []float32, dim int) {
-	b.n, b.spread = dim, 128*math.Sqrt(float64(dim))
-	b.norms, b.base, b.slack, b.reach = b.norms[:0], b.base[:0], b.slack[:0], b.reach[:0]
-	g := b.gamma()
-	largest := 0.0
-	for ; len(queries) > 0; queries = queries[dim:] {
-		norm := math.Sqrt(dot64(queries[:dim], queries[:dim]))
-		largest = max(largest, norm) // NaN stays
-		b.norms = append(b.norms, norm)
-		b.base = append(b.base, 0)
-		b.slack = append(b.slack, 2*g*norm*b.spread+2*float64(dim)*tiny)
-		b.reach = append(b.reach, norm*(1+g))
-	}
-	b.limit = noOverflow / largest
-	if !(largest*b.spread < noOverflow) {
-		b.limit = 0
-	}
-}
-
-// chunk prepares for a chunk; worthwhile says whether a first pass costs less than it saves.
-func (b *coarseBound) chunk(queries []float32, c *runtime.Coarse, worthwhile bool) {
-	b.on = c != nil && worthwhile
+// chunk prepares for a chunk's coarse copy, which is made use of where that costs less than it saves.
+func (b *coarseBound) chunk(queries []float32, dim int, c *runtime.Coarse) {
+	b.on = c != nil && dim%simd.ScanDepth == 0 && len(queries) <= coarseQueries*dim
 	if !b.on {
 		return
 	}
-	b.mean = math.Sqrt(dot64(c.Mean, c.Mean))
-	g := b.gamma()
-	for q, norm := range b.norms {
-		b.base[q] = dot64(queries[q*b.n:][:b.n], c.Mean) + g*norm*b.mean + 2*float64(b.n)*tiny
+	if !b.prepared {
+		b.prepare(queries, dim)
 	}
+	mean := math.Sqrt(dot64(c.Mean, c.Mean))
+	for i := range b.queries {
+		q := &b.queries[i]
+		center := dot64(queries[i*dim:][:dim], c.Mean)
+		width := b.gamma() * q.norm * mean
+		q.bound.Base = upwards(center + width + 16*unitRoundoff*(math.Abs(center)+width) + float64(2*dim+8)*tiny)
+		q.bound.Limit = -1
+		if (q.norm+q.lost)*float64(q.bound.Size) < noOverflow {
+			q.bound.Limit = float32((noOverflow/q.norm)*(1-1e-6) - mean)
+		}
+	}
+}
+
+// coarseQueries is up to how many queries bounds cost less than scores: they are made query by query.
+const coarseQueries = 8
+
+// prepare takes over the queries of a scan.
+func (b *coarseBound) prepare(queries []float32, dim int) {
+	b.prepared, b.n = true, dim
+	if cap(b.words) < len(queries) {
+		b.words = make([]int16, len(queries))
+	}
+	b.words, b.queries = b.words[:len(queries)], b.queries[:0]
+	size := largestCode * math.Sqrt(float64(dim))
+	g := b.gamma()
+	const r = 16 * unitRoundoff
+	for at := 0; at < len(queries); at += dim {
+		x := queries[at : at+dim]
+		q := coarseQuery{norm: math.Sqrt(dot64(x, x))}
+		step := widen(b.words[at:at+dim], x)
+		q.lost = lost(b.words[at:at+dim], x, step) + 1e-15*q.norm
+		q.bound = simd.BoundOf{
+			Step:  step,
+			Slack: upwards((q.lost+(g+r)*(q.norm+q.lost))*size + 2*tiny),
+			Reach: upwards(q.norm * (1 + g + r)),
+			Size:  upwards(size),
+		}
+		b.queries = append(b.queries, q)
+	}
+}
+
+// widen writes a query as integers, of which the products with codes add up in 32 bits, and returns their step. Where the
+// query is not finite there are no integers, and its norm says so.
+func widen(w []int16, q []float32) (step float32) {
+	largest := float32(0)
+	for _, v := range q {
+		largest = max(largest, float32(math.Abs(float64(v))))
+	}
+	most := float64(min(math.MaxInt16, math.MaxInt32/(largestCode*len(q))))
+	step = float32(float64(largest) / most)
+	if !(step > 0 && step <= math.MaxFloat32) {
+		clear(w)
+		return 0
+	}
+	for i, v := range q {
+		w[i] = int16(max(-most, min(most, math.RoundToEven(float64(v)/float64(step)))))
+	}
+	return step
+}
+
+// lost is the norm of q - step*w.
+func lost(w []int16, q []float32, step float32) float64 {
+	s := 0.0
+	for i, v := range q {
+		d := float64(v) - float64(step)*float64(w[i])
+		s += d * d
+	}
+	return math.Sqrt(s)
+}
+
+// upwards is an f32 that is not below v.
+func upwards(v float64) float32 {
+	f := float32(v)
+	if float64(f) < v {
+		f = math.Nextafter32(f, float32(math.Inf(1)))
+	}
+	return f
 }
 
 // dot64 is a product in f64, in which squares of f32 neither overflow nor underflow.
@@ -93,34 +160,48 @@ func dot64(x, y []float32) float64 {
 	return s
 }
 
+// coarseRows is what a worker needs to make bounds.
+type coarseRows struct {
+	bounds, scale, loss [simd.ScanRows]float32
+	codes               []int8
+	query               simd.BoundOf
+}
+
 // survivors returns those of rows r to r+n-1 of the chunk, out of the set alive, whose bound reaches some query's floor.
-// There are at most MR queries.
 func (c *scanner) survivors(r, n int, alive uint64) uint64 {
-	s, k, b := c.s, c.s.dev.k, &c.s.coarse
+	s := c.s
 	for q := range s.nq {
 		if math.IsInf(float64(c.floor(q)), -1) {
 			return alive
 		}
 	}
-	coarse := s.chunk.Coarse
-	scale, loss := coarse.Scale[r:r+n], coarse.Loss[r:r+n]
-	k.PackI8(c.panel, coarse.Codes[r*s.dim:], s.dim, n, s.dim)
-	k.Gemm(c.tile, k.NR, s.queries, s.dim, s.nq, c.panel, s.dim, false, nil)
 	keep := uint64(0)
-	for i := range n {
-		if !(b.mean+math.Abs(float64(scale[i]))*b.spread+float64(loss[i]) < b.limit) {
-			keep |= 1 << i
-		}
-	}
-	for q := range s.nq {
-		floor := float64(c.floor(q))
-		base, slack, reach := b.base[q], b.slack[q], b.reach[q]
-		for i, v := range c.tile[q*k.NR:][:n] {
-			c := float64(scale[i])
-			if !(base+c*float64(v)+math.Abs(c)*slack+float64(loss[i])*reach < floor) {
-				keep |= 1 << i
-			}
+	for i := 0; i < n; i += simd.ScanRows {
+		few := uint64(1)<<min(simd.ScanRows, n-i) - 1
+		if alive>>i&few != 0 {
+			keep |= c.reached(r+i, min(simd.ScanRows, n-i)) & few << i
 		}
 	}
 	return keep & alive
+}
+
+// reached is survivors for at most ScanRows rows, whether alive or not.
+func (c *scanner) reached(r, n int) (keep uint64) {
+	s, b, w := c.s, c.s.chunk.Coarse, &c.coarse
+	codes, scale, loss := b.Codes[r*s.dim:], b.Scale[r:], b.Loss[r:]
+	if n < simd.ScanRows {
+		if w.codes == nil {
+			w.codes = make([]int8, simd.ScanRows*s.dim)
+		}
+		copy(w.codes, codes[:n*s.dim])
+		copy(w.scale[:], scale[:n])
+		copy(w.loss[:], loss[:n])
+		codes, scale, loss = w.codes, w.scale[:], w.loss[:]
+	}
+	for q := range s.nq {
+		w.query = s.coarse.queries[q].bound
+		w.query.Floor = c.floor(q)
+		keep |= s.dev.k.Bounds(w.bounds[:], codes, s.dim, s.coarse.words[q*s.dim:], s.dim, scale, loss, &w.query)
+	}
+	return keep
 }

@@ -18,6 +18,7 @@ type scanner struct {
 	ids     []uint32 // the rows of the panel being scored
 	joined  []key    // of finish
 
+	coarse      coarseRows
 	panel, tile []float32 // of the current block, in the worker's scratch memory
 }
 

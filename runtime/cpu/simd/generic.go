@@ -19,6 +19,7 @@ var generic = Kernels{
 	Scores:        scoresGeneric,
 	ScoresF16:     scoresF16Generic,
 	ScoresBF16:    scoresBF16Generic,
+	Bounds:        boundsGeneric,
 	GemmI8:        gemmI8Generic,
 	RoundPairs:    roundPairsGeneric,
 	Round:         roundGeneric,

@@ -72,6 +72,15 @@ type Kernels struct {
 	// blocks of 4 words; what is behind x is undefined.
 	QuantiseU8 func(dst []uint32, x []float32) (scale, least float32)
 
+	// Bounds computes upper bounds of the scores of ScanRows rows, of which 8-bit codes are known, for a query in 16 bits:
+	//
+	//	dst[i] = scale[i]*(Step*(sum over p < k of codes[i*stride+p]*q[p])) + |scale[i]|*Slack + loss[i]*Reach + Base
+	//
+	// and returns in bit i whether it is not below Floor, or whether |scale[i]|*Size + loss[i] is not below Limit. k is a
+	// multiple of ScanDepth. The sum of |codes[i*stride+p]*q[p]| must be below 1<<31: it is exact. A bound rounds at most six
+	// times.
+	Bounds func(dst []float32, codes []int8, stride int, q []int16, k int, scale, loss []float32, b *BoundOf) uint64
+
 	// LayerNorm writes dst = (x-mean)*rstd*gamma + beta in two passes, with the biased variance and rstd = 1/sqrt(var+eps).
 	// dst may be x.
 	LayerNorm func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)

@@ -14,6 +14,29 @@ func checkScan(c *Kernels, k Kernels) {
 	c.Scores = checkedScores(k.Scores)
 	c.ScoresF16 = checkedScores(k.ScoresF16)
 	c.ScoresBF16 = checkedScores(k.ScoresBF16)
+	c.Bounds = func(dst []float32, codes []int8, stride int, q []int16, n int, scale, loss []float32, b *BoundOf) uint64 {
+		if n < 1 || n%ScanDepth != 0 || stride < 0 || stride > len(codes) {
+			panic(fmt.Sprintf("simd: bounds of depth %d, stride %d in %d", n, stride, len(codes)))
+		}
+		need(dst, ScanRows)
+		need(codes, (ScanRows-1)*stride+n)
+		need(q, n)
+		need(scale, ScanRows)
+		need(loss, ScanRows)
+		return k.Bounds(dst, codes, stride, q, n, scale, loss, b)
+	}
+}
+
+// BoundOf is what Bounds knows of a query. Its layout is known to the assembly.
+type BoundOf struct {
+	Step  float32 // the query is about Step times its integers
+	Slack float32 // for each unit of a row's scale
+	Reach float32 // for each unit of a row's loss
+	Base  float32
+	Size  float32 // what a row's scale is at most a measure of
+	Limit float32 // of Size*scale + loss: rows beyond are not known
+	Floor float32 // what a bound has to reach
+	_     float32
 }
 
 func checkedScores[T any](scores func(dst []float32, src []T, stride, rows int, q []float32, nq, k int)) func([]float32, []T, int, int, []float32, int, int) {
@@ -59,4 +82,21 @@ func scoresPortable[T any](dst []float32, src []T, stride, rows int, q []float32
 			copy(dst[j*ScanRows+i:], s[:])
 		}
 	}
+}
+
+func boundsGeneric(dst []float32, codes []int8, stride int, q []int16, k int, scale, loss []float32, b *BoundOf) (mask uint64) {
+	for i := range ScanRows {
+		sum := int32(0)
+		row := codes[i*stride:][:k]
+		for p, w := range q[:k] {
+			sum += int32(row[p]) * int32(w)
+		}
+		c := abs(scale[i])
+		u := float32(float32(float32(sum)*b.Step)*scale[i]) + (float32(c*b.Slack) + (float32(loss[i]*b.Reach) + b.Base))
+		dst[i] = u
+		if !(u < b.Floor) || !(float32(c*b.Size)+loss[i] < b.Limit) {
+			mask |= 1 << i
+		}
+	}
+	return mask
 }

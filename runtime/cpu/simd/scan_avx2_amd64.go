@@ -159,3 +159,19 @@ func scoresBF16x3AVX2(dst *float32, src *uint16, stride int, rows int, q *float3
 //
 //go:noescape
 func scoresBF16x4AVX2(dst *float32, src *uint16, stride int, rows int, q *float32, k int)
+
+//	for i := range 16 {
+//		sum := int32(0)
+//		for p := range k { // a multiple of 16
+//			sum += int32(codes[i*stride+p]) * int32(q[p])
+//		}
+//		c := abs(scale[i])
+//		u := scale[i]*(float32(sum)*coef[0]) + c*coef[1] + loss[i]*coef[2] + coef[3]
+//		dst[i] = u
+//		if !(u < coef[6]) || !(c*coef[4]+loss[i] < coef[5]) {
+//			mask |= 1 << i
+//		}
+//	}
+//
+//go:noescape
+func boundsAVX2(dst *float32, codes *int8, stride int, q *int16, k int, scale *float32, loss *float32, coef *float32) (mask uint64)

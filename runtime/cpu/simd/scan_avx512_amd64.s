@@ -3849,3 +3849,333 @@ l1:
 	VMOVUPS          Z3, 192(AX)
 	VZEROUPPER
 	RET
+
+// func boundsAVX512(dst *float32, codes *int8, stride int, q *int16, k int, scale *float32, loss *float32, coef *float32) (mask uint64)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
+TEXT ·boundsAVX512(SB), $64-72
+	MOVQ   codes+8(FP), AX
+	MOVQ   stride+16(FP), SI
+	MOVQ   q+24(FP), DI
+	MOVL   $0x0000ffff, CX
+	KMOVD  CX, K1
+	MOVQ   SI, R8
+	SHLQ   $0x04, R8
+	LEAQ   (AX)(SI*1), CX
+	LEAQ   (CX)(SI*1), DX
+	LEAQ   (DX)(SI*1), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   k+32(FP), R9
+	XORQ   R10, R10
+	SUBQ   $0x20, R9
+	JLT    l2
+
+l1:
+	LEAQ       (AX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (CX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (DX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (BX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	VMOVUPS    (DI)(R10*2), Z4
+	VPMOVSXBW  (AX)(R10*1), Z5
+	VPMADDWD   Z4, Z5, Z5
+	VPADDD     Z5, Z0, Z0
+	VPMOVSXBW  (CX)(R10*1), Z5
+	VPMADDWD   Z4, Z5, Z5
+	VPADDD     Z5, Z1, Z1
+	VPMOVSXBW  (DX)(R10*1), Z5
+	VPMADDWD   Z4, Z5, Z5
+	VPADDD     Z5, Z2, Z2
+	VPMOVSXBW  (BX)(R10*1), Z5
+	VPMADDWD   Z4, Z5, Z5
+	VPADDD     Z5, Z3, Z3
+	ADDQ       $0x20, R10
+	SUBQ       $0x20, R9
+	JGE        l1
+
+l2:
+	CMPQ        R9, $-32
+	JEQ         l3
+	VMOVDQU16.Z (DI)(R10*2), K1, Z4
+	VPMOVSXBW.Z (AX)(R10*1), K1, Z5
+	VPMADDWD    Z4, Z5, Z5
+	VPADDD      Z5, Z0, Z0
+	VPMOVSXBW.Z (CX)(R10*1), K1, Z5
+	VPMADDWD    Z4, Z5, Z5
+	VPADDD      Z5, Z1, Z1
+	VPMOVSXBW.Z (DX)(R10*1), K1, Z5
+	VPMADDWD    Z4, Z5, Z5
+	VPADDD      Z5, Z2, Z2
+	VPMOVSXBW.Z (BX)(R10*1), K1, Z5
+	VPMADDWD    Z4, Z5, Z5
+	VPADDD      Z5, Z3, Z3
+
+l3:
+	VPUNPCKLDQ    Z1, Z0, Z4
+	VPUNPCKHDQ    Z1, Z0, Z0
+	VPADDD        Z4, Z0, Z4
+	VPUNPCKLDQ    Z3, Z2, Z0
+	VPUNPCKHDQ    Z3, Z2, Z1
+	VPADDD        Z0, Z1, Z0
+	VPUNPCKLQDQ   Z0, Z4, Z1
+	VPUNPCKHQDQ   Z0, Z4, Z0
+	VPADDD        Z1, Z0, Z1
+	VEXTRACTI64X4 $0x01, Z1, Y0
+	VPADDD        Y0, Y1, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVDQU       X0, (SP)
+	LEAQ          (BX)(SI*1), AX
+	LEAQ          (AX)(SI*1), CX
+	LEAQ          (CX)(SI*1), DX
+	LEAQ          (DX)(SI*1), BX
+	VPXORD        Z6, Z6, Z6
+	VPXORD        Z7, Z7, Z7
+	VPXORD        Z8, Z8, Z8
+	VPXORD        Z9, Z9, Z9
+	MOVQ          k+32(FP), R9
+	XORQ          R10, R10
+	SUBQ          $0x20, R9
+	JLT           l5
+
+l4:
+	LEAQ       (AX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (CX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (DX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (BX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	VMOVUPS    (DI)(R10*2), Z0
+	VPMOVSXBW  (AX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z6, Z6
+	VPMOVSXBW  (CX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z7, Z7
+	VPMOVSXBW  (DX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z8, Z8
+	VPMOVSXBW  (BX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z9, Z9
+	ADDQ       $0x20, R10
+	SUBQ       $0x20, R9
+	JGE        l4
+
+l5:
+	CMPQ        R9, $-32
+	JEQ         l6
+	VMOVDQU16.Z (DI)(R10*2), K1, Z0
+	VPMOVSXBW.Z (AX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z6, Z6
+	VPMOVSXBW.Z (CX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z7, Z7
+	VPMOVSXBW.Z (DX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z8, Z8
+	VPMOVSXBW.Z (BX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z9, Z9
+
+l6:
+	VPUNPCKLDQ    Z7, Z6, Z0
+	VPUNPCKHDQ    Z7, Z6, Z1
+	VPADDD        Z0, Z1, Z0
+	VPUNPCKLDQ    Z9, Z8, Z1
+	VPUNPCKHDQ    Z9, Z8, Z2
+	VPADDD        Z1, Z2, Z1
+	VPUNPCKLQDQ   Z1, Z0, Z2
+	VPUNPCKHQDQ   Z1, Z0, Z0
+	VPADDD        Z2, Z0, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y0, Y2, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVDQU       X0, 16(SP)
+	LEAQ          (BX)(SI*1), AX
+	LEAQ          (AX)(SI*1), CX
+	LEAQ          (CX)(SI*1), DX
+	LEAQ          (DX)(SI*1), BX
+	VPXORD        Z10, Z10, Z10
+	VPXORD        Z11, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPXORD        Z13, Z13, Z13
+	MOVQ          k+32(FP), R9
+	XORQ          R10, R10
+	SUBQ          $0x20, R9
+	JLT           l8
+
+l7:
+	LEAQ       (AX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (CX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (DX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (BX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	VMOVUPS    (DI)(R10*2), Z0
+	VPMOVSXBW  (AX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z10, Z10
+	VPMOVSXBW  (CX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z11, Z11
+	VPMOVSXBW  (DX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z12, Z12
+	VPMOVSXBW  (BX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z13, Z13
+	ADDQ       $0x20, R10
+	SUBQ       $0x20, R9
+	JGE        l7
+
+l8:
+	CMPQ        R9, $-32
+	JEQ         l9
+	VMOVDQU16.Z (DI)(R10*2), K1, Z0
+	VPMOVSXBW.Z (AX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z10, Z10
+	VPMOVSXBW.Z (CX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z11, Z11
+	VPMOVSXBW.Z (DX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z12, Z12
+	VPMOVSXBW.Z (BX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z13, Z13
+
+l9:
+	VPUNPCKLDQ    Z11, Z10, Z0
+	VPUNPCKHDQ    Z11, Z10, Z1
+	VPADDD        Z0, Z1, Z0
+	VPUNPCKLDQ    Z13, Z12, Z1
+	VPUNPCKHDQ    Z13, Z12, Z2
+	VPADDD        Z1, Z2, Z1
+	VPUNPCKLQDQ   Z1, Z0, Z2
+	VPUNPCKHQDQ   Z1, Z0, Z0
+	VPADDD        Z2, Z0, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y0, Y2, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVDQU       X0, 32(SP)
+	LEAQ          (BX)(SI*1), AX
+	LEAQ          (AX)(SI*1), CX
+	LEAQ          (CX)(SI*1), DX
+	LEAQ          (DX)(SI*1), BX
+	VPXORD        Z14, Z14, Z14
+	VPXORD        Z15, Z15, Z15
+	VPXORD        Z16, Z16, Z16
+	VPXORD        Z17, Z17, Z17
+	MOVQ          k+32(FP), R9
+	XORQ          R10, R10
+	SUBQ          $0x20, R9
+	JLT           l11
+
+l10:
+	LEAQ       (AX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (CX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (DX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	LEAQ       (BX)(R8*1), R11
+	PREFETCHT0 (R11)(R10*1)
+	VMOVUPS    (DI)(R10*2), Z0
+	VPMOVSXBW  (AX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z14, Z14
+	VPMOVSXBW  (CX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z15, Z15
+	VPMOVSXBW  (DX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z16, Z16
+	VPMOVSXBW  (BX)(R10*1), Z1
+	VPMADDWD   Z0, Z1, Z1
+	VPADDD     Z1, Z17, Z17
+	ADDQ       $0x20, R10
+	SUBQ       $0x20, R9
+	JGE        l10
+
+l11:
+	CMPQ        R9, $-32
+	JEQ         l12
+	VMOVDQU16.Z (DI)(R10*2), K1, Z0
+	VPMOVSXBW.Z (AX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z14, Z14
+	VPMOVSXBW.Z (CX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z15, Z15
+	VPMOVSXBW.Z (DX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z16, Z16
+	VPMOVSXBW.Z (BX)(R10*1), K1, Z1
+	VPMADDWD    Z0, Z1, Z1
+	VPADDD      Z1, Z17, Z17
+
+l12:
+	VPUNPCKLDQ    Z15, Z14, Z0
+	VPUNPCKHDQ    Z15, Z14, Z1
+	VPADDD        Z0, Z1, Z0
+	VPUNPCKLDQ    Z17, Z16, Z1
+	VPUNPCKHDQ    Z17, Z16, Z2
+	VPADDD        Z1, Z2, Z1
+	VPUNPCKLQDQ   Z1, Z0, Z2
+	VPUNPCKHQDQ   Z1, Z0, Z0
+	VPADDD        Z2, Z0, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y0, Y2, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VMOVDQU       X0, 48(SP)
+	LEAQ          (BX)(SI*1), AX
+	MOVQ          coef+56(FP), AX
+	MOVQ          scale+40(FP), CX
+	MOVQ          loss+48(FP), DX
+	MOVQ          dst+0(FP), BX
+	XORQ          SI, SI
+	MOVL          $0x7fffffff, DI
+	VMOVD         DI, X0
+	VPBROADCASTD  X0, Z0
+	VCVTDQ2PS     (SP), Z1
+	VBROADCASTSS  (AX), Z2
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VPANDD        Z0, Z2, Z0
+	VBROADCASTSS  12(AX), Z4
+	VMOVAPS       Z4, Z4
+	VBROADCASTSS  8(AX), Z5
+	VFMADD231PS   Z5, Z3, Z4
+	VBROADCASTSS  4(AX), Z5
+	VFMADD231PS   Z5, Z0, Z4
+	VFMADD213PS   Z4, Z2, Z1
+	VBROADCASTSS  16(AX), Z2
+	VFMADD231PS   Z2, Z0, Z3
+	VMOVUPS       Z1, (BX)
+	VBROADCASTSS  24(AX), Z0
+	VBROADCASTSS  20(AX), Z2
+	VCMPPS        $0x15, Z0, Z1, K1
+	KMOVW         K1, AX
+	ORQ           AX, SI
+	VCMPPS        $0x15, Z2, Z3, K1
+	KMOVW         K1, AX
+	ORQ           AX, SI
+	MOVQ          SI, mask+64(FP)
+	VZEROUPPER
+	RET

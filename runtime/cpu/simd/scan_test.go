@@ -2,6 +2,7 @@ package simd
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -39,4 +40,59 @@ func testScores[T any](t *testing.T, k *Kernels, name string, scores func(dst []
 			}
 		}
 	}
+}
+
+// TestBounds compares bounds with float64, and the mask with them; codes, scales and losses take every sign and size.
+func TestBounds(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		for _, depth := range []int{16, 32, 48, 512, 1040} {
+			stride := depth + depth%5
+			codes, q := make([]int8, (ScanRows-1)*stride+depth), make([]int16, depth)
+			most := min(32767, math.MaxInt32/(128*depth))
+			for i, v := range random(1, len(codes), 60) {
+				codes[i] = int8(max(-128, min(127, v)))
+			}
+			for i, v := range random(2, depth, float64(most)/2) {
+				q[i] = int16(max(float32(-most), min(float32(most), v)))
+			}
+			for p := range depth { // the largest sum there is
+				codes[3*stride+p] = -128
+				if q[p]%2 == 0 {
+					q[p] = int16(-most)
+				}
+			}
+			scale, loss := random(3, ScanRows, 1), random(4, ScanRows, 1)
+			for i, v := range loss {
+				loss[i] = abs(v)
+			}
+			loss[5], loss[6], scale[7], loss[8] = inf, nan, nan, 100
+			b := &BoundOf{Step: 1e-5, Slack: 2, Reach: 3, Base: 0.5, Size: 7, Limit: 60, Floor: 4}
+			dst := guard("dst", make([]float32, ScanRows), 1)
+			mask := k.Bounds(dst.v, codes, stride, q, depth, scale, loss, b)
+			dst.check(t)
+			for i := range ScanRows {
+				sum := 0
+				for p, w := range q {
+					sum += int(codes[i*stride+p]) * int(w)
+				}
+				c, l := float64(scale[i]), float64(loss[i])
+				terms := []float64{float64(sum) * float64(b.Step) * c, math.Abs(c) * 2, l * 3, 0.5}
+				want, size := 0.0, 0.0
+				for _, v := range terms {
+					want += v
+					size += math.Abs(v)
+				}
+				if got := float64(dst.v[i]); !(math.Abs(got-want) <= 6*epsilon*size) && !(got == want || got != got && want != want) {
+					t.Errorf("depth %d, row %d: bound %v, should be %v", depth, i, got, want)
+				}
+				if kept := !(dst.v[i] < b.Floor) || !(math.Abs(c)*7+l < 60); kept != (mask>>i&1 == 1) {
+					t.Errorf("depth %d, row %d: bound %v, scale %v, loss %v: kept: %t", depth, i, dst.v[i], c, l, !kept)
+				}
+			}
+			if mask>>ScanRows != 0 {
+				t.Errorf("mask %#x", mask)
+			}
+		}
+	})
 }

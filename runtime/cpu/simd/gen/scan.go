@@ -27,6 +27,7 @@ func scans(g *gen) {
 			scores(g, s, nq)
 		}
 	}
+	bounds(g)
 }
 
 // scores emits the products of 16 rows with so many queries. Blocks of 16 columns are transposed as for packing, but go from
