@@ -31,18 +31,28 @@ func alignedFloats(n int) []float32 { return as[float32](alignedBytes(4 * n)) }
 
 // buffer is host memory.
 type buffer struct {
-	dt  runtime.DType
-	n   int
-	mem []byte
+	dt    runtime.DType
+	n     int
+	mem   []byte
+	block *block // of mem; nil for a part of a Program's arena
 }
 
-func newBuffer(dt runtime.DType, n int) *buffer {
-	return &buffer{dt: dt, n: n, mem: alignedBytes(n * dt.Size())}
+func (d *Device) newBuffer(dt runtime.DType, n int) *buffer {
+	b := d.heap.alloc(n * dt.Size())
+	return &buffer{dt: dt, n: n, mem: b.mem, block: b}
 }
 
 func (b *buffer) DType() runtime.DType { return b.dt }
 func (b *buffer) Len() int             { return b.n }
-func (b *buffer) Close() error         { b.mem, b.n = nil, 0; return nil }
+
+// Close releases the memory, which lasts until the last Program that uses it is closed too.
+func (b *buffer) Close() error {
+	if b.block != nil {
+		b.block.release()
+	}
+	b.mem, b.n, b.block = nil, 0, nil
+	return nil
+}
 
 func (b *buffer) check(op string, off, n int, dts ...runtime.DType) error {
 	if off < 0 || n < 0 || off > b.n-n {

@@ -18,6 +18,7 @@ import (
 type Device struct {
 	k    *simd.Kernels
 	pool *pool
+	heap heap
 	mu   sync.Mutex // one program or search at a time owns the pool
 
 	profile profile
@@ -68,7 +69,7 @@ func (d *Device) Alloc(dt runtime.DType, n int) (runtime.Buffer, error) {
 	if n < 0 || dt.Size() == 0 {
 		return nil, fmt.Errorf("cpu: allocate %d elements of %s", n, dt)
 	}
-	return newBuffer(dt, n), nil
+	return d.newBuffer(dt, n), nil
 }
 
 // Close implements runtime.Device.
@@ -76,5 +77,6 @@ func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pool.close()
+	d.heap.close()
 	return nil
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"isearle/runtime"
 )
@@ -19,6 +20,7 @@ type program struct {
 	plan    *runtime.Plan
 	buffers []*buffer // by slot - 1
 	owned   []*buffer
+	held    []*block // arena, scratch, and what was made elsewhere
 	phases  []phase
 	ends    []int // of each operation's phases
 }
@@ -57,22 +59,24 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	}
 	prog := &program{dev: d, plan: p}
 	offsets, size := p.Arena(cacheLine)
-	arena := alignedBytes(size)
+	arena := prog.alloc(size)
 	for i, s := range p.Slots() {
 		var b *buffer
 		switch s.Kind {
 		case runtime.Bound:
 			var ok bool
 			if b, ok = s.Bound.(*buffer); !ok {
+				prog.release()
 				return nil, fmt.Errorf("cpu: compile %q: buffer %q is of another device: %w", p.Name(), s.Name, runtime.ErrPlan)
 			}
+			prog.hold(b.block)
 		case runtime.Temporary:
 			b = &buffer{dt: s.DType, n: s.Len}
 			if offsets[i] >= 0 {
 				b.mem = arena[offsets[i] : offsets[i]+s.Len*s.DType.Size()]
 			}
 		default:
-			b = newBuffer(s.DType, s.Len)
+			b = d.newBuffer(s.DType, s.Len)
 			prog.owned = append(prog.owned, b)
 		}
 		prog.buffers = append(prog.buffers, b)
@@ -80,16 +84,43 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	c := &compiler{dev: d, plan: p, prog: prog}
 	// The first pass finds out how much scratch the hungriest operation takes; the second hands it out.
 	for range 2 {
-		prog.phases, prog.ends, c.last, c.scratch = nil, nil, nil, alignedFloats(c.need)
+		prog.phases, prog.ends, c.last, c.scratch = nil, nil, nil, as[float32](prog.alloc(4*c.need))
 		for i, op := range p.Ops() {
 			c.used = 0
 			if c.op(op); c.err != nil {
+				prog.release()
 				return nil, fmt.Errorf("cpu: compile %q: operation %d, %s: %w", p.Name(), i, op.Name(), c.err)
 			}
 			prog.ends = append(prog.ends, len(prog.phases))
 		}
 	}
 	return prog, nil
+}
+
+// alloc returns n zero bytes that last as long as the Program.
+func (p *program) alloc(n int) []byte {
+	b := p.dev.heap.alloc(n)
+	p.held = append(p.held, b)
+	return b.mem
+}
+
+// hold keeps a block that was made elsewhere as long as the Program lasts.
+func (p *program) hold(b *block) {
+	if b != nil && !slices.Contains(p.held, b) {
+		b.hold()
+		p.held = append(p.held, b)
+	}
+}
+
+// release gives all memory back.
+func (p *program) release() {
+	for _, b := range p.owned {
+		b.Close()
+	}
+	for _, b := range p.held {
+		b.release()
+	}
+	p.phases, p.ends, p.owned, p.held = nil, nil, nil, nil
 }
 
 // floats returns scratch memory for one operation's own use within a run; all operations share it.
@@ -213,6 +244,10 @@ func (c *compiler) weight(w runtime.Weight) *weight {
 	if p.fwd.nr != c.dev.k.NR {
 		c.err = fmt.Errorf("weight is packed for another instruction set: %w", runtime.ErrPlan)
 	}
+	c.prog.hold(p.fwd.block)
+	if p.bwd != nil {
+		c.prog.hold(p.bwd.block)
+	}
 	return p
 }
 
@@ -244,9 +279,8 @@ func (p *program) Buffer(s runtime.Slot) runtime.Buffer { return p.buffers[s-1] 
 
 // Close implements runtime.Program.
 func (p *program) Close() error {
-	for _, b := range p.owned {
-		b.Close()
-	}
-	p.phases, p.ends, p.owned = nil, nil, nil
+	p.dev.mu.Lock()
+	defer p.dev.mu.Unlock()
+	p.release()
 	return nil
 }

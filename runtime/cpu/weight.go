@@ -12,6 +12,7 @@ import (
 type packed struct {
 	n, k, nr int
 	data     []float32
+	block    *block // of data; nil for scratch memory
 }
 
 func (p *packed) panels() int { return (p.n + p.nr - 1) / p.nr }
@@ -25,8 +26,9 @@ func (p *packed) width(j int) int { return min(p.nr, p.n-j*p.nr) }
 // packedFloats is the memory that a packed [n, depth] matrix takes.
 func packedFloats(k *simd.Kernels, n, depth int) int { return (n + k.NR - 1) / k.NR * k.NR * depth }
 
-func newPacked(k *simd.Kernels, n, depth int) *packed {
-	return &packed{n: n, k: depth, nr: k.NR, data: alignedFloats(packedFloats(k, n, depth))}
+func (d *Device) newPacked(n, depth int) *packed {
+	b := d.heap.alloc(4 * packedFloats(d.k, n, depth))
+	return &packed{n: n, k: depth, nr: d.k.NR, data: as[float32](b.mem), block: b}
 }
 
 // weight implements runtime.Weight.
@@ -38,7 +40,17 @@ type weight struct {
 
 func (w *weight) Shape() (out, in int) { return w.out, w.in }
 func (w *weight) DType() runtime.DType { return runtime.F32 }
-func (w *weight) Close() error         { w.fwd, w.bwd = nil, nil; return nil }
+
+// Close releases the memory, which lasts until the last Program that uses it is closed too.
+func (w *weight) Close() error {
+	for _, p := range []*packed{w.fwd, w.bwd} {
+		if p != nil {
+			p.block.release()
+		}
+	}
+	w.fwd, w.bwd = nil, nil
+	return nil
+}
 
 // Pack implements runtime.Device. The panels are filled by all workers.
 func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
@@ -50,7 +62,7 @@ func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, 
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := &weight{out: m.Rows, in: m.Cols, fwd: newPacked(d.k, m.Rows, m.Cols)}
+	w := &weight{out: m.Rows, in: m.Cols, fwd: d.newPacked(m.Rows, m.Cols)}
 	d.pool.run(w.fwd.panels(), func(t *worker, j int) {
 		rows := w.fwd.width(j)
 		src := t.floats(rows * m.Cols)
@@ -58,7 +70,7 @@ func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, 
 		d.k.Pack(w.fwd.panel(j), src, m.Cols, rows, m.Cols)
 	})
 	if o.Grad {
-		w.bwd = newPacked(d.k, m.Cols, m.Rows)
+		w.bwd = d.newPacked(m.Cols, m.Rows)
 		d.pool.run(w.bwd.panels(), func(_ *worker, j int) { w.packTransposed(m, j) })
 	}
 	return w, nil
