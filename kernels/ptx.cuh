@@ -9,6 +9,7 @@
 
 #ifdef __CUDACC__
 
+typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
@@ -20,6 +21,10 @@ typedef unsigned long long uint64_t;
 // KERNEL(name, Args, threads) { ... a.field ... } defines a kernel for blocks of so many threads.
 #define KERNEL(name, Args, threads) \
 	extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+
+// KERNEL_FOR is KERNEL where a multiprocessor is to hold so many blocks, which bounds the registers.
+#define KERNEL_FOR(blocks, name, Args, threads) \
+	extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args a)
 
 // SHARED(T, name) declares the block's dynamic shared memory.
 #define SHARED(T, name)                                              \
@@ -115,7 +120,8 @@ DEVICE float exp2_fast(float x) {
 	return y;
 }
 
-// atomic_increment adds one to *p, which kernels reach no other way, and returns what it was.
+// atomic_increment adds one to *p, in global or shared memory, and returns what it was. Between two barriers nothing else may
+// reach *p.
 DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
 
 DEVICE float f16_to_f32(uint16_t h) {
@@ -134,6 +140,7 @@ DEVICE uint16_t f32_to_bf16(float f) {
 	return h;
 }
 DEVICE float bits_to_f32(uint32_t x) { return __uint_as_float(x); }
+DEVICE uint32_t f32_to_bits(float f) { return __float_as_uint(f); }
 
 // sin_pi and cos_pi are the functions of pi*x.
 DEVICE float sin_pi(float x) { return sinpif(x); }
@@ -151,6 +158,8 @@ DEVICE float cos_pi(float x) { return cospif(x); }
 	static const bool name##_added =                                                                          \
 		emu::add({#name, [](const void *p) { name##_body(*static_cast<const Args *>(p)); }, sizeof(Args), threads}); \
 	static void name##_body([[maybe_unused]] const Args &a)
+
+#define KERNEL_FOR(blocks, name, Args, threads) KERNEL(name, Args, threads)
 
 #define SHARED(T, name) T *name = static_cast<T *>(emu::shared_memory())
 
@@ -201,6 +210,7 @@ DEVICE float f16_to_f32(uint16_t h) { return emu::f16_to_f32(h); }
 DEVICE uint16_t f32_to_f16(float f) { return emu::f32_to_f16(f); }
 DEVICE uint16_t f32_to_bf16(float f) { return emu::f32_to_bf16(f); }
 DEVICE float bits_to_f32(uint32_t x) { return emu::bits_to_f32(x); }
+DEVICE uint32_t f32_to_bits(float f) { return emu::f32_to_bits(f); }
 DEVICE float sin_pi(float x) { return (float)sin(3.14159265358979323846 * x); }
 DEVICE float cos_pi(float x) { return (float)cos(3.14159265358979323846 * x); }
 

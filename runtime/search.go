@@ -21,6 +21,9 @@ type Chunk struct {
 	Data  []byte // Rows x dim little-endian elements
 	// Skip has bit i%64 of word i/64 set where row i of the chunk is not to be scanned; nil skips none.
 	Skip []uint64
+	// Fixed promises that rows which are fed again under the same numbers, by the same search, are the same: a device with
+	// memory of its own may keep them there.
+	Fixed bool
 	// Coarse may be given to read Data only where it matters. Hits and scores are the same with and without it, and a
 	// device may ignore it.
 	Coarse *Coarse

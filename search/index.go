@@ -211,6 +211,7 @@ func (x *Index) scan(ctx context.Context, queries []float32, nq, k int, exact bo
 // chunk is rows lo to hi-1 as they are to be fed; lo is a multiple of 64.
 func (x *Index) chunk(lo, hi int, exact bool) runtime.Chunk {
 	c := x.g.Chunk(lo, hi)
+	c.Fixed = true // a gallery does not change while it is open
 	if exact {
 		c.Coarse = nil
 	}

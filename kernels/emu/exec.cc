@@ -200,14 +200,14 @@ float f16_to_f32(uint16_t h) {
 	return bits_to_f32(sign) + (sign ? -1.0f : 1.0f) * float(m) * 0x1p-24f;
 }
 
-static uint32_t f32_bits(float f) {
+uint32_t f32_to_bits(float f) {
 	uint32_t x;
 	memcpy(&x, &f, 4);
 	return x;
 }
 
 uint16_t f32_to_f16(float f) {
-	uint32_t x = f32_bits(f), sign = x >> 16 & 0x8000, a = x & 0x7fffffff;
+	uint32_t x = f32_to_bits(f), sign = x >> 16 & 0x8000, a = x & 0x7fffffff;
 	if (a > 0x7f800000) return 0x7fff; // what cvt makes of every NaN
 	if (a >= 0x477ff000) return uint16_t(sign | 0x7c00);
 	if (a < 0x38800000) return uint16_t(sign | uint32_t(std::nearbyint(bits_to_f32(a) * 0x1p24f)));
@@ -215,7 +215,7 @@ uint16_t f32_to_f16(float f) {
 }
 
 uint16_t f32_to_bf16(float f) {
-	uint32_t x = f32_bits(f);
+	uint32_t x = f32_to_bits(f);
 	if ((x & 0x7fffffff) > 0x7f800000) return 0x7fff;
 	return uint16_t((x + 0x7fff + (x >> 16 & 1)) >> 16);
 }

@@ -51,5 +51,6 @@ float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f);
 uint16_t f32_to_bf16(float f);
 float bits_to_f32(uint32_t x);
+uint32_t f32_to_bits(float f);
 
 } // namespace emu

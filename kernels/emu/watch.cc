@@ -97,12 +97,15 @@ void Worker::access(uintptr_t p, size_t n, bool store) {
 }
 
 void Worker::reach(uintptr_t p, size_t n) {
-	Region *r = run->memory.find(p);
+	const bool is_shared = shared->holds(p, n);
+	Region *r = is_shared ? shared.get() : run->memory.find(p);
 	if (!r || !r->holds(p, n)) return outside(p, n, true);
 	size_t offset = p - uintptr_t(r->base);
 	if (offset % n) return fail(true, "atomic operation on %zu bytes at byte %zu of an allocation", n, offset);
+	if (stale && is_shared) shared->poison();
+	if (is_shared) stale = false;
 	if (r->shadow[offset / granule].written.load(std::memory_order_relaxed) != 15)
-		return fail(false, "atomic operation on byte %zu of global memory, which was never written", offset);
+		return fail(false, "atomic operation on byte %zu of %s memory, which was never written", offset, is_shared ? "shared" : "global");
 }
 
 void Worker::sent(uint8_t *p, size_t n) {

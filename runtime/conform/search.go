@@ -11,31 +11,46 @@ import (
 	"isearle/weights/half"
 )
 
+// Scope says how much of a search is tried.
+type Scope struct {
+	Threads    []int // the devices
+	Dims, Rows []int
+	Subset     int // of the queries, where they come in several batches; 0 takes all
+	Chunk      int // rows that a chunk has at least
+}
+
 // Search compares a device's search with the reference device, and with itself for equal bits across batches, chunkings,
 // coarse copies, alignments and thread counts. open returns a device with so many threads.
 func Search(t *testing.T, open func(threads int) runtime.Device) {
-	devs := []runtime.Device{open(1), open(2), open(3)}
-	for _, d := range devs {
+	SearchScope(t, open, Scope{Threads: []int{1, 2, 3}, Dims: []int{1, 3, 16, 77, 512}, Rows: []int{0, 1, 31, 33, 1000}})
+}
+
+// SearchScope is Search in a scope of one's own, for devices that are slow to test.
+func SearchScope(t *testing.T, open func(threads int) runtime.Device, scope Scope) {
+	var devs []runtime.Device
+	for _, threads := range scope.Threads {
+		d := open(threads)
 		defer d.Close()
+		devs = append(devs, d)
 	}
-	for _, dim := range []int{1, 3, 16, 77, 512} {
-		for _, rows := range []int{0, 1, 31, 33, 1000} {
+	for _, dim := range scope.Dims {
+		for _, rows := range scope.Rows {
 			for _, dt := range []runtime.DType{runtime.F32, runtime.F16, runtime.BF16} {
 				if dt != runtime.F32 && dim%2 == 0 {
 					continue // for time: what differs by dtype is the packing, and that is harder at odd dimensions
 				}
 				t.Run(fmt.Sprintf("%dx%d/%s", rows, dim, dt), func(t *testing.T) {
 					g := newGallery(fmt.Sprint("gallery", rows, dim), dt, rows, dim)
-					searchCase(t, devs, g, random("queries", 33*dim))
+					scope.run(t, devs, g, random("queries", 33*dim))
 				})
 			}
 		}
 	}
 	for name, g := range adversarial() {
-		t.Run(name, func(t *testing.T) { searchCase(t, devs, g, g.adverseQueries()) })
+		t.Run(name, func(t *testing.T) { scope.run(t, devs, g, g.adverseQueries()) })
 	}
 	t.Run("refusals", func(t *testing.T) { searchRefusals(t, devs[0]) })
-	t.Run("reuse", func(t *testing.T) { searchReuse(t, devs[1]) })
+	t.Run("reuse", func(t *testing.T) { searchReuse(t, devs[len(devs)/2]) })
 }
 
 // scan is one way of running a search over a gallery.
@@ -60,26 +75,38 @@ func scans(skip bool) []scan {
 	}
 }
 
-// searchCase runs all scans of a gallery with several k.
-func searchCase(t *testing.T, devs []runtime.Device, g *gallery, queries []float32) {
+// run does all scans of a gallery with several k.
+func (scope Scope) run(t *testing.T, devs []runtime.Device, g *gallery, queries []float32) {
+	n := len(queries) / g.dim
 	for _, k := range []int{1, 10, g.rows + 7} {
 		for _, skip := range []bool{false, true} {
 			var first [][]runtime.Hit
 			for i, s := range scans(skip) {
+				s.chunk = max(s.chunk, scope.Chunk)
+				lo, hi := scope.queries(i, n, s.batch)
 				for j, d := range devs {
 					if i > 0 && j > 0 && i%len(devs) != j {
 						continue // each scan on one thread and on one of the other counts
 					}
-					got := g.search(t, d, queries, k, s)
+					got := g.search(t, d, queries[lo*g.dim:hi*g.dim], k, s)
 					if first == nil {
 						first = got
 						g.compare(t, queries, k, s, got)
 					}
-					equalHits(t, fmt.Sprintf("k %d, %+v, %d threads", k, s, j+1), got, first)
+					equalHits(t, fmt.Sprintf("k %d, %+v, %d threads", k, s, j+1), got, first[lo:hi])
 				}
 			}
 		}
 	}
+}
+
+// queries are those that scan i takes of n in batches: all, or a part that changes from scan to scan.
+func (scope Scope) queries(i, n, batch int) (lo, hi int) {
+	if scope.Subset == 0 || batch >= n || scope.Subset >= n {
+		return 0, n
+	}
+	lo = i * scope.Subset % (n - scope.Subset + 1)
+	return lo, lo + scope.Subset
 }
 
 // equalHits compares rows and the bits of scores.

@@ -38,8 +38,14 @@ func (d *Device) arena(bytes int) (*arena, error) {
 	return best, nil
 }
 
-// trim frees the arenas that no program uses, and says whether there were any.
+// trim frees the arenas that no program uses and the rows that searches keep, and says whether there were any.
 func (d *Device) trim() bool {
+	rows := false
+	for _, s := range d.searches {
+		rows = rows || len(s.feed.kept) > 0
+		s.feed.drop()
+	}
+	d.searches = nil
 	var kept []*arena
 	for _, a := range d.arenas {
 		if a.users > 0 || cu.MemFree(a.ptr) != nil {
@@ -48,5 +54,5 @@ func (d *Device) trim() bool {
 	}
 	freed := len(kept) < len(d.arenas)
 	d.arenas = kept
-	return freed
+	return freed || rows
 }

@@ -27,8 +27,8 @@ type buffer struct {
 	program bool // by a program
 }
 
-// allocate returns device memory, never none: the driver refuses to allocate nothing. Where there is too little, arenas that
-// no program uses are given up.
+// allocate returns device memory, never none: the driver refuses to allocate nothing. Where there is too little, what is kept in
+// case it is needed again is given up.
 func (d *Device) allocate(bytes int) (cu.DevicePtr, error) {
 	op := fmt.Sprintf("allocate %d bytes", bytes)
 	p, err := cu.MemAlloc(int64(max(bytes, 16)))

@@ -28,3 +28,9 @@ func open(t *testing.T, o cuda.Options) runtime.Device {
 func TestConformance(t *testing.T) {
 	conform.Ops(t, func(int) runtime.Device { return open(t, cuda.Options{}) })
 }
+
+// TestConformSearch runs the search's cases.
+func TestConformSearch(t *testing.T) {
+	conform.SearchScope(t, func(int) runtime.Device { return open(t, cuda.Options{}) },
+		conform.Scope{Threads: []int{1}, Dims: []int{77}, Rows: []int{0, 33, 300}, Subset: 2, Chunk: 130})
+}

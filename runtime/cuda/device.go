@@ -34,7 +34,9 @@ type Device struct {
 	modules   map[string]cu.Module
 	functions map[string]cu.Function
 	staging   staging
+	copies    *copier // nil until there is something to copy
 	arenas    []*arena
+	searches  []*search // that keep rows
 	closed    bool
 	err       error // sticky
 }

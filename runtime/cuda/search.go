@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,29 +15,39 @@ import (
 	"isearle/runtime/cuda/driver"
 )
 
-// search implements runtime.Search. The device scores slices of the gallery and hands back, for each query, the rows that come
-// before its k-th best hit so far; the host keeps the hits. After the first slices that is next to nothing.
+// search implements runtime.Search. The gallery passes the queries slice by slice; each query's candidates, their selection
+// and the floor that the next slice is compared with stay on the device (kernels/search.cuh), and the host waits for nothing
+// before Finish. The first slices are small, so that the floors are up when the large ones come; none is larger than the
+// room that every one of its rows could need.
 type search struct {
-	dev       *Device
-	dim       int
-	rows      int // of a slice
-	nq, k     int
-	room      int // queries that there is memory for
-	best      [][]runtime.Hit
-	floors    []float32
-	floorRows []int32 // relative to the slice
-	kernel    map[runtime.DType]*driver.Launch
+	dev        *Device
+	dim, depth int // depth: what the queries are padded to
+	nq, k      int
+	seen       int // rows scanned
+	bound      int // no query has more candidates
+	selected   int // seen at the last selection
+	room       int // candidates that there is memory for, by query
+	memory     searchMemory
+	launches   map[string]*driver.Launch
+	feed       feed
+}
 
-	x, queries, floor, floorRow, skip, control, found, counts cu.DevicePtr
+// searchMemory is what a search owns on the device, kept from scan to scan.
+type searchMemory struct{ queries, floors, counts, keys, out, skip region }
+
+func (m *searchMemory) all() []*region {
+	return []*region{&m.queries, &m.floors, &m.counts, &m.keys, &m.out, &m.skip}
 }
 
 const (
-	sliceBytes     = 32 << 20 // of f32 rows
-	maxSliceRows   = 4096
-	maxSearchDim   = 1 << 20
-	maxRow         = math.MaxInt32
-	searchShared   = (128*33 + 8*32) * 4 // search.cu's tiles
-	candidateBytes = 8
+	maxSearchDim = 1 << 20
+	maxRow       = math.MaxInt32
+	depthAlign   = 64        // of a query's padding, in elements: a step of the narrowest rows
+	keyBytes     = 8         // of a candidate
+	keyBudget    = 256 << 20 // bytes of candidates that bound a slice
+	firstSlice   = 4096
+	growth       = 8    // of slices, by the rows before: so many times k candidates are expected of one
+	maxSorted    = 2048 // hits that search_sort orders in shared memory; more are ordered by the host
 )
 
 var errSearchClosed = errors.New("search is closed")
@@ -48,7 +57,7 @@ func (d *Device) NewSearch(dim int) (runtime.Search, error) {
 	if dim < 1 || dim > maxSearchDim {
 		return nil, fmt.Errorf("%s: search: dimension %d; 1 to %d are possible", d.Name(), dim, maxSearchDim)
 	}
-	return &search{dev: d, dim: dim, rows: max(64, min(maxSliceRows, sliceBytes/4/dim/64*64))}, nil
+	return &search{dev: d, dim: dim, depth: blocks(dim, depthAlign) * depthAlign, launches: map[string]*driver.Launch{}}, nil
 }
 
 func (s *search) errorf(format string, args ...any) error {
@@ -66,77 +75,38 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		return s.errorf("k is %d; 1 to %d are possible", k, maxRow)
 	}
 	return s.dev.do("begin search", func() error {
-		if nq > s.room || s.kernel == nil {
-			if err := s.grow(max(nq, 1)); err != nil {
+		s.nq, s.k, s.seen, s.bound, s.selected, s.feed.full = 0, k, 0, 0, 0, false
+		m := &s.memory
+		for _, need := range []struct {
+			r     *region
+			bytes int
+		}{{&m.queries, 4 * nq * s.depth}, {&m.floors, keyBytes * nq}, {&m.counts, 4 * nq}} {
+			if err := s.dev.reserve(need.r, need.bytes); err != nil {
 				return err
 			}
 		}
-		s.nq, s.k, s.best = nq, k, make([][]runtime.Hit, nq)
-		s.floors, s.floorRows = make([]float32, nq), make([]int32, nq)
-		return s.dev.upload(s.queries, 4*nq*s.dim, func(piece []byte, off int) {
-			encode(piece, runtime.F32, queries[off/4:off/4+len(piece)/4])
-		})
-	})
-}
-
-// grow makes memory and launches for so many queries.
-func (s *search) grow(nq int) error {
-	if err := s.release(); err != nil {
-		return err
-	}
-	for _, m := range []struct {
-		p     *cu.DevicePtr
-		bytes int
-	}{{&s.x, 4 * s.rows * s.dim}, {&s.queries, 4 * nq * s.dim}, {&s.floor, 4 * nq}, {&s.floorRow, 4 * nq}, {&s.skip, s.rows / 8},
-		{&s.control, 16}, {&s.found, candidateBytes * nq * s.rows}, {&s.counts, 4 * nq}} {
-		var err error
-		if *m.p, err = s.dev.allocate(m.bytes); err != nil {
-			return errors.Join(err, s.release())
+		s.nq, s.room = nq, m.keys.bytes/keyBytes/max(nq, 1)
+		if nq == 0 {
+			return nil
 		}
-	}
-	f, err := s.dev.function("search.cu", "search")
-	if err != nil {
-		return err
-	}
-	s.room, s.kernel = nq, map[runtime.DType]*driver.Launch{}
-	for _, dt := range []runtime.DType{runtime.F32, runtime.F16, runtime.BF16} {
-		var b bytes.Buffer
-		binary.Write(&b, binary.LittleEndian, searchArgs{view{uint64(s.x), int32(s.rows), int32(s.dim), int32(s.dim), int32(dt)},
-			uint64(s.queries), uint64(s.floor), uint64(s.floorRow), uint64(s.skip), uint64(s.control), uint64(s.found), uint64(s.counts), int32(s.rows), 0})
-		grid := [3]int{blocks(s.rows, 128), blocks(nq, 8), 1}
-		if s.kernel[dt], err = driver.NewLaunch("search", f, driver.Config{Grid: grid, Block: 128, Shared: searchShared}, b.Bytes()); err != nil {
+		if err := errors.Join(driver.Zero(m.floors.ptr, int64(keyBytes*nq), s.dev.stream), driver.Zero(m.counts.ptr, int64(4*nq), s.dev.stream)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-type searchArgs struct {
-	X                                                             view
-	Queries, Floors, FloorRows, Skip, Control, Candidates, Counts uint64
-	Room, Pad                                                     int32
-}
-
-// release frees everything; the caller holds the device.
-func (s *search) release() (err error) {
-	for _, p := range []*cu.DevicePtr{&s.x, &s.queries, &s.floor, &s.floorRow, &s.skip, &s.control, &s.found, &s.counts} {
-		if *p != 0 {
-			err = errors.Join(err, driver.Check("free memory", cu.MemFree(*p)))
-			*p = 0
+		padded := make([]float32, nq*s.depth)
+		for q := range nq {
+			copy(padded[q*s.depth:], queries[q*s.dim:(q+1)*s.dim])
 		}
-	}
-	for _, l := range s.kernel {
-		l.Close()
-	}
-	s.kernel, s.room = nil, 0
-	return err
+		return s.dev.upload(m.queries.ptr, 4*len(padded), func(piece []byte, off int) {
+			encode(piece, runtime.F32, padded[off/4:off/4+len(piece)/4])
+		})
+	})
 }
 
 func (s *search) check(first int, c runtime.Chunk) error {
 	switch k := c.Coarse; {
 	case s.dev == nil:
 		return errSearchClosed
-	case s.kernel == nil:
+	case s.k == 0:
 		return s.errorf("not begun")
 	case !c.DType.Float():
 		return s.errorf("rows of %s: %w", c.DType, runtime.ErrUnsupported)
@@ -155,107 +125,49 @@ func (s *search) check(first int, c runtime.Chunk) error {
 
 // Feed implements runtime.Search.
 func (s *search) Feed(first int, c runtime.Chunk) error {
-	if err := s.check(first, c); err != nil || s.nq == 0 {
+	if err := s.check(first, c); err != nil || s.nq == 0 || c.Rows == 0 {
 		return err
 	}
 	return s.dev.do("search", func() error {
-		for at := 0; at < c.Rows; at += s.rows {
-			if err := s.slice(first+at, at, min(s.rows, c.Rows-at), c); err != nil {
+		if err := s.uploadSkip(c); err != nil {
+			return err
+		}
+		if err := s.keep(first, c); err != nil {
+			return err
+		}
+		for at := 0; at < c.Rows; {
+			n := min(c.Rows-at, s.slice())
+			if err := s.makeRoom(n); err != nil {
 				return err
 			}
+			n, x, err := s.rows(first, at, n, c)
+			if err != nil {
+				return err
+			}
+			if err := s.scan(x, first, at, n, c); err != nil {
+				return err
+			}
+			if err := s.read(); err != nil {
+				return err
+			}
+			at += n
 		}
 		return nil
 	})
 }
 
-// slice scans n rows of a chunk from row at on, the gallery's row first.
-func (s *search) slice(first, at, n int, c runtime.Chunk) error {
-	size := c.DType.Size() * s.dim
-	data := c.Data[at*size : (at+n)*size]
-	if err := s.dev.upload(s.x, len(data), func(piece []byte, off int) { copy(piece, data[off:]) }); err != nil {
+// uploadSkip brings a chunk's mask to the device.
+func (s *search) uploadSkip(c runtime.Chunk) error {
+	if c.Skip == nil {
+		return nil
+	}
+	words := c.Skip[:blocks(c.Rows, 64)]
+	if err := s.dev.reserve(&s.memory.skip, 8*len(words)); err != nil {
 		return err
 	}
-	control := []int32{int32(n), int32(s.nq), 0, 0}
-	if c.Skip != nil {
-		control[2] = 1
-		words := c.Skip[at/64 : at/64+blocks(n, 64)]
-		if err := s.dev.upload(s.skip, 8*len(words), func(piece []byte, off int) {
-			for i := range len(piece) / 8 {
-				binary.LittleEndian.PutUint64(piece[8*i:], words[off/8+i])
-			}
-		}); err != nil {
-			return err
-		}
-	}
-	for q := range s.nq {
-		s.floors[q], s.floorRows[q] = float32(math.Inf(-1)), maxRow
-		if b := s.best[q]; len(b) == s.k {
-			s.floors[q], s.floorRows[q] = b[s.k-1].Score, int32(max(b[s.k-1].Row-first, -1))
-		}
-	}
-	if err := s.dev.uploadI32(s.control, control); err != nil {
-		return err
-	}
-	if err := s.dev.uploadI32(s.floorRow, s.floorRows); err != nil {
-		return err
-	}
-	if err := s.dev.upload(s.floor, 4*s.nq, func(piece []byte, off int) {
-		encode(piece, runtime.F32, s.floors[off/4:off/4+len(piece)/4])
-	}); err != nil {
-		return err
-	}
-	if err := driver.Zero(s.counts, int64(4*s.nq), s.dev.stream); err != nil {
-		return err
-	}
-	if err := s.kernel[c.DType].Run(s.dev.stream); err != nil {
-		return err
-	}
-	return s.collect(first)
-}
-
-// collect merges a slice's candidates into the hits.
-func (s *search) collect(first int) error {
-	counts := make([]int, s.nq)
-	if err := s.dev.download(s.counts, 4*s.nq, func(piece []byte, off int) {
-		for i := range len(piece) / 4 {
-			counts[off/4+i] = int(binary.LittleEndian.Uint32(piece[4*i:]))
-		}
-	}); err != nil {
-		return err
-	}
-	for q, n := range counts {
-		if err := s.dev.download(s.found+cu.DevicePtr(candidateBytes*q*s.rows), candidateBytes*n, func(piece []byte, _ int) {
-			for i := 0; i < len(piece); i += candidateBytes {
-				s.best[q] = append(s.best[q], runtime.Hit{Row: first + int(binary.LittleEndian.Uint32(piece[i+4:])),
-					Score: math.Float32frombits(binary.LittleEndian.Uint32(piece[i:]))})
-			}
-		}); err != nil {
-			return err
-		}
-		if n > 0 {
-			slices.SortFunc(s.best[q], order)
-			s.best[q] = s.best[q][:min(len(s.best[q]), s.k)]
-		}
-	}
-	return nil
-}
-
-// order is that of hits, for slices.SortFunc.
-func order(a, b runtime.Hit) int {
-	switch {
-	case a.Before(b):
-		return -1
-	case b.Before(a):
-		return 1
-	}
-	return 0
-}
-
-// uploadI32 copies integers to the device.
-func (d *Device) uploadI32(dst cu.DevicePtr, src []int32) error {
-	return d.upload(dst, 4*len(src), func(piece []byte, off int) {
-		for i := range len(piece) / 4 {
-			binary.LittleEndian.PutUint32(piece[4*i:], uint32(src[off/4+i]))
+	return s.dev.upload(s.memory.skip.ptr, 8*len(words), func(piece []byte, off int) {
+		for i := range len(piece) / 8 {
+			binary.LittleEndian.PutUint64(piece[8*i:], words[off/8+i])
 		}
 	})
 }
@@ -268,11 +180,80 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 	case len(hits) < s.nq*s.k || len(counts) < s.nq:
 		return s.errorf("room for %d hits and %d counts, %d queries have %d hits each", len(hits), len(counts), s.nq, s.k)
 	}
-	for q, b := range s.best {
-		copy(hits[q*s.k:], b)
-		counts[q] = len(b)
+	if s.nq == 0 || s.seen == 0 {
+		clear(counts[:s.nq])
+		return nil
+	}
+	return s.dev.do("finish search", func() error {
+		if err := s.shrink(); err != nil {
+			return err
+		}
+		if s.k <= maxSorted {
+			return s.sorted(hits, counts)
+		}
+		return s.unsorted(hits, counts)
+	})
+}
+
+// sorted reads the hits in order.
+func (s *search) sorted(hits []runtime.Hit, counts []int) error {
+	k := min(s.k, s.seen)
+	if err := s.dev.reserve(&s.memory.out, keyBytes*s.nq*k); err != nil {
+		return err
+	}
+	if err := s.sort(k); err != nil {
+		return err
+	}
+	clear(counts[:s.nq])
+	return s.dev.download(s.memory.out.ptr, keyBytes*s.nq*k, func(piece []byte, off int) {
+		for i := range len(piece) / keyBytes {
+			at := off/keyBytes + i
+			if key := binary.LittleEndian.Uint64(piece[keyBytes*i:]); key != 0 {
+				hits[at/k*s.k+at%k] = hit(key)
+				counts[at/k]++
+			}
+		}
+	})
+}
+
+// unsorted reads the candidates that are left and orders them here.
+func (s *search) unsorted(hits []runtime.Hit, counts []int) error {
+	if err := s.dev.download(s.memory.counts.ptr, 4*s.nq, func(piece []byte, off int) {
+		for i := range len(piece) / 4 {
+			counts[off/4+i] = int(binary.LittleEndian.Uint32(piece[4*i:]))
+		}
+	}); err != nil {
+		return err
+	}
+	for q, n := range counts[:s.nq] {
+		keys := make([]uint64, 0, n)
+		if err := s.dev.download(s.memory.keys.ptr+cu.DevicePtr(keyBytes*q*s.room), keyBytes*n, func(piece []byte, _ int) {
+			for i := 0; i < len(piece); i += keyBytes {
+				if key := binary.LittleEndian.Uint64(piece[i:]); key != 0 {
+					keys = append(keys, key)
+				}
+			}
+		}); err != nil {
+			return err
+		}
+		slices.Sort(keys)
+		slices.Reverse(keys)
+		counts[q] = min(len(keys), s.k)
+		for i, key := range keys[:counts[q]] {
+			hits[q*s.k+i] = hit(key)
+		}
 	}
 	return nil
+}
+
+// hit is what a key of kernels/search.cuh says.
+func hit(key uint64) runtime.Hit {
+	o := uint32(key >> 32)
+	bits := ^o
+	if o>>31 == 1 {
+		bits = o &^ (1 << 31)
+	}
+	return runtime.Hit{Row: int(^uint32(key)), Score: math.Float32frombits(bits)}
 }
 
 // Close implements runtime.Search. Where the device is closed or lost, its memory is gone already.
@@ -280,7 +261,17 @@ func (s *search) Close() error {
 	if s.dev == nil {
 		return nil
 	}
-	err := s.dev.do("close search", s.release)
+	err := s.dev.do("close search", func() error {
+		err := s.dev.wait()
+		for _, r := range s.memory.all() {
+			err = errors.Join(err, r.free())
+		}
+		s.dev.searches = slices.DeleteFunc(s.dev.searches, func(o *search) bool { return o == s })
+		return errors.Join(err, s.feed.close())
+	})
+	for _, l := range s.launches {
+		l.Close()
+	}
 	if errors.Is(err, errClosed) || s.dev.lost() {
 		err = nil
 	}

@@ -82,6 +82,14 @@ func NewLaunch(name string, f cu.Function, c Config, args []byte) (*Launch, erro
 	return &Launch{name, l}, nil
 }
 
+// Set changes what the next Run starts; args are as many bytes as before. A run that has been started keeps its own.
+func (l *Launch) Set(grid [3]int, args []byte) {
+	for i, n := range grid {
+		l.block.grid[i] = C.uint(n)
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(l.block), C.sizeof_launch_block)), int(l.block.size)), args)
+}
+
 // Name is the kernel's name.
 func (l *Launch) Name() string { return l.name }
 

@@ -1,0 +1,148 @@
+// searchselect: what becomes of a query's candidates (search.cuh).
+//
+// search_rescore: the exact score of every candidate that a scan by bounds has let pass. Grid: x a query, y parts of its
+// candidates. A thread takes a candidate and reads its row, 16 bytes at a time, four loads ahead of the chain of fused
+// multiply-adds. Bytes: dim*sizeof(T) a candidate; candidates are few.
+//
+// search_select: the k best of each query's candidates move to the front, in whatever order, and the floor becomes the worst
+// of them. A block a query. The k-th largest key is found digit by digit of 8 bits, from the top, by counting the candidates
+// of each digit among those that agree so far (radix selection); at most 8 passes, fewer where a digit's candidates are all
+// taken. Keys are distinct, so the set is determined. Bytes: 8 a candidate and pass.
+//
+// search_sort: the candidates of each query, at most room of them, best first (bitonic sort in shared memory), to a list of
+// their own; 0 behind the last.
+#include "search.cuh"
+
+template <class T>
+DEVICE float chain(const uint8_t *x, const float *q, uint64_t pitch) {
+	constexpr int each = 16 / sizeof(T), ahead = 4;
+	const Quad *row = reinterpret_cast<const Quad *>(x);
+	const int n = int(pitch / 16);
+	float score = 0;
+	for (int i = 0; i < n; i += ahead) {
+		Quad raw[ahead] = {};
+		UNROLL
+		for (int j = 0; j < ahead; j++)
+			if (i + j < n) raw[j] = row[i + j];
+		UNROLL
+		for (int j = 0; j < ahead; j++) {
+			if (i + j >= n) continue;
+			UNROLL
+			for (int f = 0; f < each / 4; f++) {
+				const Four v = widen(T(), raw[j], f);
+				const Four w = *reinterpret_cast<const Four *>(q + (i + j) * each + 4 * f);
+				UNROLL
+				for (int c = 0; c < 4; c++) score = fmaf(w.x[c], v.x[c], score);
+			}
+		}
+	}
+	return score;
+}
+
+static constexpr int rescore_parts = 4;
+
+template <class T>
+DEVICE void rescore(const SearchArgs &a) {
+	const int query = block_x(), n = a.counts[query] < a.room ? a.counts[query] : a.room;
+	const Key floor = a.floors[query];
+	Key *keys = a.keys + (long)query * a.room;
+	for (int i = block_y() * 128 + thread_index(); i < n; i += rescore_parts * 128) {
+		const Key k = keys[i];
+		if (k >> 32 || !k) continue;
+		const int row = int(~uint32_t(k));
+		const float s = chain<T>(a.x + uint64_t(row - a.first) * a.pitch, a.queries + (long)query * a.depth, a.pitch);
+		const Key exact = s == s ? key_of(s, row) : 0;
+		keys[i] = exact > floor ? exact : 0;
+	}
+}
+
+KERNEL(search_rescore_f32, SearchArgs, 128) { rescore<float>(a); }
+KERNEL(search_rescore_f16, SearchArgs, 128) { rescore<Half>(a); }
+KERNEL(search_rescore_bf16, SearchArgs, 128) { rescore<BHalf>(a); }
+
+struct SelectArgs {
+	Key *keys, *floors;
+	int *counts;
+	Key *out; // of search_sort, [count, k]
+	int room, k;
+};
+
+static constexpr int select_threads = 256;
+
+// digits finds a number that exactly the k largest of n keys reach, more than k of them being there.
+DEVICE Key threshold(const Key *keys, int n, int k, int *histogram) {
+	const int t = thread_index();
+	Key prefix = 0, mask = 0;
+	int need = k;
+	for (int shift = 56; shift >= 0; shift -= 8) {
+		histogram[t] = 0;
+		barrier();
+		for (int i = t; i < n; i += select_threads) {
+			const Key key = keys[i];
+			if ((key & mask) == prefix) atomic_increment(&histogram[key >> shift & 255]);
+		}
+		barrier();
+		int digit = 255, above = 0;
+		for (; digit > 0 && above + histogram[digit] < need; digit--) above += histogram[digit];
+		const int here = histogram[digit];
+		barrier();
+		need -= above;
+		prefix |= Key(digit) << shift;
+		mask |= Key(255) << shift;
+		if (here == need) break;
+	}
+	return prefix;
+}
+
+KERNEL(search_select, SelectArgs, select_threads) {
+	SHARED(int, histogram);
+	int *kept = histogram + 256;
+	Key *least = reinterpret_cast<Key *>(histogram + 260);
+	const int query = block_x(), t = thread_index(), n = a.counts[query] < a.room ? a.counts[query] : a.room;
+	Key *keys = a.keys + (long)query * a.room;
+	if (n < a.k) return;
+	Key limit = n > a.k ? threshold(keys, n, a.k, histogram) : 1;
+	if (!limit) limit = 1;
+	if (t == 0) *kept = 0;
+	Key worst = ~Key(0);
+	// A key moves to a place in front of all that are still to be read.
+	for (int i = t; i - t < n; i += select_threads) {
+		const Key key = i < n ? keys[i] : 0;
+		barrier();
+		if (key < limit) continue;
+		keys[atomic_increment(kept)] = key;
+		if (key < worst) worst = key;
+	}
+	least[t] = worst;
+	barrier();
+	if (t != 0) return;
+	const int left = *kept;
+	a.counts[query] = left;
+	for (int i = 1; i < select_threads; i++)
+		if (least[i] < worst) worst = least[i];
+	if (left == a.k) a.floors[query] = worst;
+}
+
+KERNEL(search_sort, SelectArgs, select_threads) {
+	SHARED(Key, s);
+	const int query = block_x(), n = a.counts[query] < a.k ? a.counts[query] : a.k;
+	int size = 1;
+	while (size < n) size *= 2;
+	for (int i = thread_index(); i < size; i += select_threads) s[i] = i < n ? a.keys[(long)query * a.room + i] : 0;
+	barrier();
+	for (int width = 2; width <= size; width *= 2) {
+		for (int d = width / 2; d > 0; d /= 2) {
+			for (int p = thread_index(); p < size / 2; p += select_threads) {
+				const int i = p / d * 2 * d + p % d, j = i + d;
+				const Key x = s[i], y = s[j];
+				const bool descending = (i & width) == 0;
+				if ((x < y) == descending) {
+					s[i] = y;
+					s[j] = x;
+				}
+			}
+			barrier();
+		}
+	}
+	for (int i = thread_index(); i < a.k; i += select_threads) a.out[(long)query * a.k + i] = i < n ? s[i] : 0;
+}

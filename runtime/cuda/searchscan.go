@@ -1,0 +1,193 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"isearle/runtime"
+	"isearle/runtime/cuda/driver"
+)
+
+// The structures of kernels/search.cuh and kernels/searchselect.cu.
+type (
+	searchArgs struct {
+		X, Queries, Floors, Skip, Keys, Counts, Pitch uint64
+		Lo, Hi, First, Count, Depth, Room             int32
+	}
+	selectArgs struct {
+		Keys, Floors, Counts, Out uint64
+		Room, K                   int32
+	}
+)
+
+// scanKernel is a kernel of searchscan.cu: its tile, its threads and the bytes of one of its stages in shared memory.
+type scanKernel struct {
+	name                   string
+	rows, queries, threads int
+}
+
+// scanStages are the stages of a tile, scanStep the bytes of a row in one.
+const (
+	scanStages = 3
+	scanStep   = 64
+)
+
+// scanFor is the kernel for a number of queries.
+func scanFor(nq int, dt runtime.DType) scanKernel {
+	switch {
+	case nq == 1:
+		return scanKernel{"search_scan1_" + dt.String(), 512, 1, 128}
+	case nq <= 4:
+		return scanKernel{"search_scan4_" + dt.String(), 512, 4, 128}
+	case nq <= 8:
+		return scanKernel{"search_scan8_" + dt.String(), 512, 8, 128}
+	case dt == runtime.F32:
+		return scanKernel{"search_scanmany_" + dt.String(), 128, 64, 256}
+	}
+	return scanKernel{"search_scanmany_" + dt.String(), 64, 64, 256}
+}
+
+func (k scanKernel) shared(dt runtime.DType) int {
+	return scanStages * (k.rows*scanStep + k.queries*scanStep/dt.Size()*4)
+}
+
+// slice is the number of rows that the next slice may have.
+func (s *search) slice() int {
+	return min(max(firstSlice, growth*s.seen), max(firstSlice, keyBudget/keyBytes/s.nq))
+}
+
+// scan compares n rows of a chunk, from row at on, with the queries; x are the chunk's rows on the device.
+func (s *search) scan(x deviceRows, first, at, n int, c runtime.Chunk) error {
+	a := s.args(x, first, at, n)
+	if c.Skip != nil {
+		a.Skip = uint64(s.memory.skip.ptr)
+	}
+	k := scanFor(s.nq, c.DType)
+	err := s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
+		Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a))
+	if err != nil {
+		return err
+	}
+	s.seen += n
+	s.bound += n
+	if s.seen >= 2*s.selected && s.bound > s.k {
+		return s.shrink()
+	}
+	return nil
+}
+
+func (s *search) args(x deviceRows, first, at, n int) searchArgs {
+	m := &s.memory
+	return searchArgs{X: uint64(x.ptr) - uint64(x.from*x.pitch), Queries: uint64(m.queries.ptr), Floors: uint64(m.floors.ptr), Keys: uint64(m.keys.ptr),
+		Counts: uint64(m.counts.ptr), Pitch: uint64(x.pitch), Lo: int32(at), Hi: int32(at + n), First: int32(first),
+		Count: int32(s.nq), Depth: int32(s.depth), Room: int32(s.room)}
+}
+
+// makeRoom sees to it that n more candidates fit each query's.
+func (s *search) makeRoom(n int) error {
+	if s.bound+n > s.room && s.bound > s.k {
+		if err := s.shrink(); err != nil {
+			return err
+		}
+	}
+	if s.bound+n <= s.room {
+		return nil
+	}
+	room := max(s.bound+n, min(2*s.room, s.bound+4*n))
+	if room > maxRow || room > 1<<40/s.nq {
+		return fmt.Errorf("%d candidates of %d queries: %w", room, s.nq, runtime.ErrOutOfMemory)
+	}
+	var keys region
+	if err := s.dev.reserve(&keys, keyBytes*s.nq*room); err != nil {
+		room = s.bound + n
+		if err := s.dev.reserve(&keys, keyBytes*s.nq*room); err != nil {
+			return err
+		}
+	}
+	old := s.memory.keys
+	for q := range s.nq {
+		if s.bound == 0 {
+			break
+		}
+		err := driver.Check("copy candidates", cu.MemcpyDtoDAsync(keys.ptr+cu.DevicePtr(keyBytes*q*room), old.ptr+cu.DevicePtr(keyBytes*q*s.room),
+			int64(keyBytes*s.bound), s.dev.stream))
+		if err != nil {
+			keys.free()
+			return err
+		}
+	}
+	if err := s.dev.wait(); err != nil {
+		return err
+	}
+	s.memory.keys, s.room = keys, room
+	return old.free()
+}
+
+// shrink leaves each query its k best candidates and raises the floors.
+func (s *search) shrink() error {
+	if s.bound > s.k {
+		if err := s.choose("search_select", selectShared, s.k); err != nil {
+			return err
+		}
+	}
+	s.bound, s.selected = min(s.bound, s.k), s.seen
+	return nil
+}
+
+// selectThreads are those of search_select and search_sort, selectShared the shared memory of the former: a histogram, a
+// count, and a key for each thread.
+const (
+	selectThreads = 256
+	selectShared  = 4*260 + keyBytes*selectThreads
+)
+
+// sort orders each query's candidates, at most k, into memory.out.
+func (s *search) sort(k int) error {
+	size := 1
+	for size < k {
+		size *= 2
+	}
+	return s.choose("search_sort", keyBytes*size, k)
+}
+
+func (s *search) choose(kernel string, shared, k int) error {
+	m := &s.memory
+	a := selectArgs{uint64(m.keys.ptr), uint64(m.floors.ptr), uint64(m.counts.ptr), uint64(m.out.ptr), int32(s.room), int32(k)}
+	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a))
+}
+
+// launch starts a kernel. Its arguments' memory is made once.
+func (s *search) launch(source, kernel string, cfg driver.Config, args []byte) error {
+	key := fmt.Sprint(kernel, cfg.Shared)
+	l, ok := s.launches[key]
+	if !ok {
+		f, err := s.dev.function(source, kernel)
+		if err != nil {
+			return err
+		}
+		if cfg.Shared > 48<<10 {
+			if err := driver.SetSharedMemory(f, cfg.Shared); err != nil {
+				return err
+			}
+		}
+		if l, err = driver.NewLaunch(kernel, f, cfg, args); err != nil {
+			return err
+		}
+		s.launches[key] = l
+	}
+	l.Set(cfg.Grid, args)
+	if err := l.Run(s.dev.stream); err != nil || !s.dev.sync {
+		return err
+	}
+	if err := s.dev.wait(); err != nil {
+		return fmt.Errorf("kernel %s: %w", kernel, err)
+	}
+	return nil
+}
+
+// bytesOf are the bytes of a kernel's structure, which has no padding and no pointers.
+func bytesOf[T any](a *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(a)), unsafe.Sizeof(*a)) }
