@@ -17,14 +17,9 @@ const JournalSuffix = ".partial"
 // Run inverts images into a file of pseudo-words. A run that was killed goes on from the images it had finished, and ends in the
 // same bytes. meta, which must name the model, goes into the file and tells runs apart.
 func (v *Inverter) Run(ctx context.Context, path string, images []Image, meta map[string]string, monitor Monitor) error {
-	full := map[string]string{"method": "oti"}
-	options, err := json.Marshal(v.identity())
+	full, err := v.meta(meta)
 	if err != nil {
-		return fmt.Errorf("oti: %w", err)
-	}
-	full["options"] = string(options)
-	for k, x := range meta {
-		full[k] = x
+		return err
 	}
 	j, err := OpenJournal(path+JournalSuffix, runIdentity(full, images, v.phrases), len(images), v.text.Width())
 	if err != nil {
@@ -43,6 +38,29 @@ func (v *Inverter) Run(ctx context.Context, path string, images []Image, meta ma
 		return err
 	}
 	return j.Remove()
+}
+
+// Identity tells runs apart: it is the same only where Run gives the same bytes.
+func (v *Inverter) Identity(images []Image, meta map[string]string) (string, error) {
+	full, err := v.meta(meta)
+	if err != nil {
+		return "", err
+	}
+	return runIdentity(full, images, v.phrases), nil
+}
+
+// meta is what a file of pseudo-words says about them.
+func (v *Inverter) meta(more map[string]string) (map[string]string, error) {
+	full := map[string]string{"method": "oti"}
+	options, err := json.Marshal(v.identity())
+	if err != nil {
+		return nil, fmt.Errorf("oti: %w", err)
+	}
+	full["options"] = string(options)
+	for k, x := range more {
+		full[k] = x
+	}
+	return full, nil
 }
 
 // identity are the options that the result depends on.

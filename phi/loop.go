@@ -52,6 +52,9 @@ func (t *loop) regrow(prog runtime.Program, compile func() error) error {
 	return t.setState(state)
 }
 
+// Identity tells trainings apart: with as many epochs it is the same only where they end in the same bytes.
+func (t *loop) Identity() string { return t.identity }
+
 // StepsPerEpoch is the number of whole batches.
 func (t *loop) StepsPerEpoch() int { return t.examples / t.batch }
 

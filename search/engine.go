@@ -251,6 +251,15 @@ func (e *Engine) Config() weights.Config { return e.ckpt.Config }
 func (e *Engine) Dim() int               { return e.ckpt.Config.EmbedDim }
 func (e *Engine) Width() int             { return e.ckpt.Config.Text.Width }
 
+// Vocabulary is the table of token embeddings [n, Width], which pseudo-words stand beside.
+func (e *Engine) Vocabulary() ([]float32, error) {
+	t, err := e.ckpt.Tensor("token_embedding.weight")
+	if err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	return t.Float32s(nil)
+}
+
 // Prompt is the prompt of a composed query with a relative caption.
 func (e *Engine) Prompt(caption string) tokenizer.Prompt { return e.template.Fill(caption) }
 

@@ -108,6 +108,26 @@ func (e *Evaluator) Run(ctx context.Context, d *Dataset, methods []Method) (*Res
 	return r, nil
 }
 
+// Images computes the raw features of a data set's images, or takes them from the cache, and returns the data set without what cannot
+// be ranked, and the features by the images' paths.
+func (e *Evaluator) Images(ctx context.Context, d *Dataset) (*Dataset, func(path string) []float32, error) {
+	if err := os.MkdirAll(e.CacheDir, 0o777); err != nil {
+		return nil, nil, fmt.Errorf("eval: cache: %w", err)
+	}
+	f, err := e.imageFeatures(ctx, d, e.CacheDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	good := d.clean(f)
+	if good.Queries() == 0 {
+		return nil, nil, fmt.Errorf("eval: %s: none of %d queries can be ranked: %v", d.Title, d.Queries(), firstProblem(good.problems))
+	}
+	return good, func(path string) []float32 { x, _ := f.of(path); return x }, nil
+}
+
+// Problems are the images that a data set names and that could not be used.
+func (d *Dataset) Problems() []Problem { return d.problems }
+
 func firstProblem(p []Problem) string {
 	if len(p) == 0 {
 		return "none"

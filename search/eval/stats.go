@@ -141,6 +141,11 @@ func weightedMedian(values []float64, order, times []int) float64 {
 	return low
 }
 
+// MeanInterval bounds the central 95 % of the means of values over samples drawn with replacement; NaN without resamples.
+func MeanInterval(values []float64, seed uint64, resamples int) (low, high float64) {
+	return interval(bootstrap([]Measure{{Values: values}}, len(values), seed, 0, resamples)[0])
+}
+
 // interval is the central 95 % of samples.
 func interval(samples []float64) (low, high float64) {
 	x := slices.DeleteFunc(slices.Clone(samples), math.IsNaN)
