@@ -37,9 +37,11 @@ func (s *session) end() error {
 
 // fail tells an error in one line. The command's name stands in it once, also where the failing package has the same.
 func (s *session) fail(err error) {
-	_, name, _ := strings.Cut(s.program, " ")
-	name, _, _ = strings.Cut(name, " ")
-	s.console.Failf("%s: %s", s.program, strings.TrimPrefix(err.Error(), name+": "))
+	text := err.Error()
+	for _, word := range strings.Fields(s.program) {
+		text = strings.TrimPrefix(text, word+": ")
+	}
+	s.console.Failf("%s: %s", s.program, text)
 }
 
 // notef tells something that is no failure.
@@ -94,6 +96,7 @@ func commands() []entry {
 		{"phi train", phiTrainHelp, func() command { return new(phiTrainCommand) }},
 		{"phi finetune", phiFinetuneHelp, func() command { return new(phiFinetuneCommand) }},
 		{"phi info", phiInfoHelp, func() command { return new(phiInfoCommand) }},
+		{"eval ablation", ablationHelp, func() command { return new(ablationCommand) }},
 		{"eval", evalHelp, func() command { return new(evalCommand) }},
 		{"phrases", phrasesHelp, func() command { return new(phrasesCommand) }},
 		{"tokenize", tokenizeHelp, func() command { return new(tokenizeCommand) }},

@@ -80,6 +80,7 @@ func firsts(list []entry) (words []string) {
 type group struct {
 	name string
 	list []entry
+	also bool // the group's name is a command of its own too
 }
 
 // words are the groups' commands' last ones.
@@ -98,6 +99,7 @@ func groups(list []entry) (out []group) {
 			if e.group() == name {
 				g.list = append(g.list, e)
 			}
+			g.also = g.also || e.name == name
 		}
 		if g.list != nil {
 			out = append(out, g)
@@ -130,6 +132,19 @@ _isearle() {
 	case $cmd in
 `, strings.Join(firsts(list), " "))
 	for _, g := range groups(list) {
+		if g.also {
+			fmt.Fprintf(w, `	%s)
+		if ((COMP_CWORD == second)) && [[ $cur != -* ]]; then
+			COMPREPLY=($(compgen -W "%s" -- "$cur"))
+			return
+		fi
+		case ${COMP_WORDS[second]} in
+		%s) cmd+=" ${COMP_WORDS[second]}" ;;
+		esac
+		;;
+`, g.name, g.words(), strings.ReplaceAll(g.words(), " ", "|"))
+			continue
+		}
 		fmt.Fprintf(w, `	%s)
 		if ((COMP_CWORD == second)); then
 			COMPREPLY=($(compgen -W "%s --help" -- "$cur"))
@@ -193,7 +208,9 @@ func completeZsh(w io.Writer, list []entry) {
 		}
 	}
 	for _, g := range groups(list) {
-		fmt.Fprintf(w, "\t\t%s\n", quote(g.name+":"+g.words()))
+		if !g.also {
+			fmt.Fprintf(w, "\t\t%s\n", quote(g.name+":"+g.words()))
+		}
 	}
 	io.WriteString(w, `	)
 	if [[ $service == isearle-* ]]; then
@@ -209,7 +226,11 @@ func completeZsh(w io.Writer, list []entry) {
 	case $cmd in
 `)
 	for _, g := range groups(list) {
-		fmt.Fprintf(w, "\t%s)\n\t\tif ((CURRENT == 2)); then\n\t\t\tlist=(\n", g.name)
+		condition := "((CURRENT == 2))"
+		if g.also {
+			condition += " && [[ $words[2] != -* ]]"
+		}
+		fmt.Fprintf(w, "\t%s)\n\t\tif %s; then\n\t\t\tlist=(\n", g.name, condition)
 		for _, e := range g.list {
 			fmt.Fprintf(w, "\t\t\t\t%s\n", quote(e.word()+":"+e.summary()))
 		}
@@ -217,7 +238,18 @@ func completeZsh(w io.Writer, list []entry) {
 			_describe command list
 			return
 		fi
-		cmd+=" $words[2]"
+`)
+		if g.also {
+			fmt.Fprintf(w, `		if [[ $words[2] == (%s) ]]; then
+			cmd+=" $words[2]"
+			shift words
+			((CURRENT--))
+		fi
+		;;
+`, strings.ReplaceAll(g.words(), " ", "|"))
+			continue
+		}
+		io.WriteString(w, `		cmd+=" $words[2]"
 		shift words
 		((CURRENT--))
 		;;
@@ -264,7 +296,9 @@ func completeFish(w io.Writer, list []entry) {
 		}
 	}
 	for _, g := range all {
-		fmt.Fprintf(w, "complete -c isearle -n __fish_use_subcommand -f -a %s -d %s\n", g.name, quote(g.words()))
+		if !g.also {
+			fmt.Fprintf(w, "complete -c isearle -n __fish_use_subcommand -f -a %s -d %s\n", g.name, quote(g.words()))
+		}
 		for _, e := range g.list {
 			rest := fmt.Sprintf("not __fish_seen_subcommand_from %s' -f -a %s -d %s\n", g.words(), e.word(), quote(e.summary()))
 			fmt.Fprintf(w, "complete -c isearle -n '__fish_seen_subcommand_from %s; and %scomplete -c isearle-%s -n '%s", g.name, rest, g.name, rest)
@@ -294,6 +328,9 @@ func fishPrograms(e entry, all []group) []string {
 	for _, g := range all { // isearle phi info is not isearle info
 		if slices.ContainsFunc(g.list, func(o entry) bool { return o.word() == e.name }) {
 			condition += "; and not " + seen + g.name
+		}
+		if g.name == e.name { // isearle eval ablation is not isearle eval
+			condition += "; and not " + seen + g.words()
 		}
 	}
 	return []string{"complete -c isearle -n '" + condition + "'", "complete -c isearle-" + e.name}

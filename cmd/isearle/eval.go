@@ -52,11 +52,13 @@ Examples:
   isearle eval objects --data coco --seed 3 --write-list boxes.csv
 `
 
-// evalProtocols are the readers of the data sets.
-var evalProtocols = []struct {
+// evalProtocol is the reader of a data set.
+type evalProtocol struct {
 	name string
 	load func(string, eval.LoadOptions) (*eval.Dataset, error)
-}{
+}
+
+var evalProtocols = []evalProtocol{
 	{"fashioniq", eval.LoadFashionIQ}, {"cirr", eval.LoadCIRR}, {"circo", eval.LoadCIRCO},
 	{"domain", eval.LoadDomain}, {"objects", eval.LoadObjects},
 }

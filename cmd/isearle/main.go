@@ -94,8 +94,11 @@ func known(name string) bool {
 	return slices.ContainsFunc(commands(), func(e entry) bool { return e.first() == name })
 }
 
+// isGroup says whether a name is that of a group and of no command.
 func isGroup(name string) bool {
-	return name != "" && slices.ContainsFunc(commands(), func(e entry) bool { return e.group() == name })
+	list := commands()
+	return name != "" && slices.ContainsFunc(list, func(e entry) bool { return e.group() == name }) &&
+		!slices.ContainsFunc(list, func(e entry) bool { return e.name == name })
 }
 
 // help writes the list of commands, or the help of one.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"isearle/phi"
+	"isearle/search"
 	"isearle/search/eval"
 )
 
@@ -134,9 +135,9 @@ func (s *Study) inversion(ctx context.Context) (Section, error) {
 
 // fidelity compares phi's pseudo-words with OTI's.
 func (s *Study) fidelity(ctx context.Context) (Section, error) {
-	out := Section{Note: "Pseudo-words of the references. KL in nats between normal distributions fitted to either with Ledoit and Wolf's shrinkage; " +
-		"OTI with another seed shows what would be as good as OTI itself. Cosines are those of each image's pseudo-word with OTI's."}
-	t := Table{Columns: slices.Concat([]string{"pseudo-words"}, []string{"cosine with OTI", "KL(OTI, it)", "KL(it, OTI)", "mean length", "shrinkage"}, retrievalColumns)}
+	out := Section{Note: "Pseudo-words of the references. KL in nats between normal distributions fitted to either with Ledoit and Wolf's shrinkage, of the pseudo-words and of their " +
+		"directions (at unit length: the loss of the distillation sees no lengths); OTI with another seed shows what would be as good as OTI itself. Cosines are those of each image's pseudo-word with OTI's."}
+	t := Table{Columns: slices.Concat([]string{"pseudo-words"}, []string{"cosine with OTI", "KL(OTI, it)", "KL(it, OTI)", "directions: KL(OTI, it)", "KL(it, OTI)", "shrinkage", "mean length"}, retrievalColumns)}
 	list, err := s.contenders(s.usual)
 	if err != nil {
 		return out, err
@@ -148,10 +149,10 @@ func (s *Study) fidelity(ctx context.Context) (Section, error) {
 	}
 	width := s.Engine.Width()
 	var base []float32
-	var g gaussian
+	var first [2]gaussian // of pseudo-words and of their directions
 	var axes [2][]float64
 	var centre []float64
-	picture := Figure{File: "pseudo-words.png", Title: "Pseudo-words on the first two principal axes of OTI's", XLabel: "first axis", Panels: []Panel{{Label: "second axis"}}}
+	picture := Figure{File: "pseudo-words.png", Title: "Directions of pseudo-words on the first two principal axes of OTI's", XLabel: "first axis", Panels: []Panel{{Label: "second axis"}}}
 	var names []string
 	var hist [][]float64
 	for i, c := range slices.Insert(list, 1, again) {
@@ -164,25 +165,28 @@ func (s *Study) fidelity(ctx context.Context) (Section, error) {
 		if err != nil {
 			return out, err
 		}
-		mine := fit(tokens, width)
-		if i == 0 {
-			base, g = tokens, mine
-			axes, centre = principal(tokens, width)
+		unit := slices.Clone(tokens)
+		for row := range slices.Chunk(unit, width) {
+			search.Unit(row)
 		}
-		there, err1 := divergence(g, mine)
-		back, err2 := divergence(mine, g)
-		if err1 != nil || err2 != nil {
-			there, back = math.NaN(), math.NaN() // collapsed: the section on failures tells
+		mine := [2]gaussian{fit(tokens, width), fit(unit, width)}
+		if i == 0 {
+			base, first = tokens, mine
+			axes, centre = principal(unit, width)
 		}
 		cos := cosines(tokens, base, width)
-		cells := []Cell{s.measured(cos, 3), plain(there, 1), plain(back, 1), plain(average(lengths(tokens, width)), 2), plain(mine.shrinkage, 3)}
+		cells := []Cell{s.measured(cos, 3)}
+		for k := range mine {
+			cells = append(cells, nats(first[k], mine[k]), nats(mine[k], first[k]))
+		}
 		if i == 0 {
-			cells[0], cells[1], cells[2] = none(), none(), none()
+			cells = slices.Repeat([]Cell{none()}, len(cells))
 		} else {
 			names, hist = append(names, c.label), append(hist, cos)
 		}
+		cells = append(cells, plain(mine[0].shrinkage, 3), plain(average(lengths(tokens, width)), 2))
 		t.Rows = append(t.Rows, Row{c.label, append(cells, s.retrieved(o)...)})
-		curve := projected(tokens, axes, centre)
+		curve := projected(unit, axes, centre)
 		curve.Name = c.label
 		if i != 1 {
 			picture.Panels[0].Curves = append(picture.Panels[0].Curves, curve)
@@ -191,6 +195,15 @@ func (s *Study) fidelity(ctx context.Context) (Section, error) {
 	out.Tables = []Table{t}
 	out.Figures = []Figure{picture, histogram("fidelity.png", "Cosine of each image's pseudo-word with OTI's", "cosine", names, hist)}
 	return out, nil
+}
+
+// nats is the divergence of two distributions; "-" where one has collapsed, which the section on failures tells.
+func nats(g, h gaussian) Cell {
+	kl, err := divergence(g, h)
+	if err != nil {
+		return none()
+	}
+	return plain(kl, 1)
 }
 
 // lengths are the norms of rows.

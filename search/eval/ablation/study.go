@@ -69,7 +69,8 @@ func Quick() Options {
 	return o
 }
 
-func (o Options) check() error {
+// Check finds options that no Study can have.
+func (o Options) Check() error {
 	switch {
 	case o.Seeds < 1 || o.Queries < 0 || o.Train < 2 || o.TrainSteps < 1 || o.Folds < 2 || o.Resamples < 1:
 		return fmt.Errorf("ablation: %d seeds, %d queries, %d training images, %d training steps, %d folds, %d resamples", o.Seeds, o.Queries, o.Train, o.TrainSteps, o.Folds, o.Resamples)
@@ -79,6 +80,16 @@ func (o Options) check() error {
 	for _, f := range o.Fractions {
 		if !(f > 0 && f <= 1) {
 			return fmt.Errorf("ablation: a fraction of %g", f)
+		}
+	}
+	for _, g := range o.Gammas {
+		if !(g >= 0 && !math.IsInf(g, 0)) {
+			return fmt.Errorf("ablation: gamma %g", g)
+		}
+	}
+	for _, n := range o.Copies {
+		if n < 1 {
+			return fmt.Errorf("ablation: %d copies of the pseudo-word", n)
 		}
 	}
 	return nil
@@ -168,7 +179,7 @@ func (s *Study) Run(ctx context.Context, names []string) (r *Report, err error) 
 
 // prepare chooses the queries.
 func (s *Study) prepare() error {
-	if err := s.Options.check(); err != nil {
+	if err := s.Options.Check(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.Work, 0o777); err != nil {

@@ -23,10 +23,13 @@ import (
 	"isearle/weights/atomicfile"
 )
 
-// Curve is a line through points; X and Y are as long as each other. Points that are not finite are left out.
+// Curve is a line through points, or with Dots the points alone; X and Y are as long as each other. Points that are not finite are
+// left out. Low and High, if not nil, bound an interval at each point.
 type Curve struct {
-	Name string
-	X, Y []float64
+	Name      string
+	X, Y      []float64
+	Low, High []float64
+	Dots      bool
 }
 
 // Panel is a plot of curves over a vertical axis of its own.
@@ -38,6 +41,7 @@ type Panel struct {
 // Figure is panels over a common horizontal axis.
 type Figure struct {
 	Title, XLabel string
+	XNames        []string // if not nil, what stands at 0, 1, 2, .. instead of numbers
 	Panels        []Panel
 }
 
@@ -50,10 +54,12 @@ const (
 	height    = 300 // of a panel
 	left      = 88
 	right     = 24
-	head      = 40 // above the first panel
+	title     = 20 // the title's baseline
+	head      = 60 // above the first panel
 	gap       = 60 // under each
 	fontSize  = 13
 	lineWidth = 2
+	dotSize   = 3 // of points that stand alone
 	tickGap   = 6
 )
 
@@ -91,10 +97,11 @@ func (f Figure) Draw() (*image.RGBA, error) {
 	defer face.Close()
 	c := canvas{image.NewRGBA(image.Rect(0, 0, width, head+len(f.Panels)*(height+gap))), face}
 	draw.Draw(c, c.Bounds(), image.NewUniform(paper), image.Point{}, draw.Src)
-	c.text(f.Title, left, head-14, ink)
+	c.text(f.Title, left, title, ink)
+	ticks := f.ticks(xs)
 	for i, p := range f.Panels {
 		top := head + i*(height+gap)
-		c.panel(p, image.Rect(left, top, width-right, top+height), xs)
+		c.panel(p, image.Rect(left, top, width-right, top+height), xs, ticks)
 	}
 	bottom := c.Bounds().Max.Y
 	c.text(f.XLabel, (left+width-right-c.measure(f.XLabel))/2, bottom-6, ink)
@@ -116,7 +123,32 @@ func (f Figure) horizontal() (axis, bool) {
 	if len(x) == 0 {
 		return axis{}, false
 	}
-	return axis{lo: slices.Min(x), hi: slices.Max(x)}.widened(), true
+	a := axis{lo: slices.Min(x), hi: slices.Max(x)}
+	if f.XNames != nil {
+		return axis{-.5, float64(len(f.XNames)) - .5}, true
+	}
+	return a.widened(), true
+}
+
+// tick is a place on an axis with what is written there.
+type tick struct {
+	at   float64
+	text string
+}
+
+// ticks are those of the horizontal axis.
+func (f Figure) ticks(xs axis) (list []tick) {
+	for i, name := range f.XNames {
+		list = append(list, tick{float64(i), name})
+	}
+	if f.XNames != nil {
+		return list
+	}
+	values, decimals := xs.ticks(10)
+	for _, v := range values {
+		list = append(list, tick{v, strconv.FormatFloat(v, 'f', decimals, 64)})
+	}
+	return list
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -128,6 +160,9 @@ func (p Panel) vertical() axis {
 		for i, y := range c.Y {
 			if finite(y) && finite(c.X[i]) {
 				a.lo, a.hi = min(a.lo, y), max(a.hi, y)
+				if low, high, ok := c.interval(i); ok {
+					a.lo, a.hi = min(a.lo, low), max(a.hi, high)
+				}
 			}
 		}
 	}
@@ -136,6 +171,14 @@ func (p Panel) vertical() axis {
 	}
 	room := (a.hi - a.lo) / 20
 	return axis{a.lo - room, a.hi + room}.widened()
+}
+
+// interval is that of a point, if it has one.
+func (c Curve) interval(i int) (low, high float64, ok bool) {
+	if c.Low == nil || c.High == nil || !finite(c.Low[i]) || !finite(c.High[i]) {
+		return 0, 0, false
+	}
+	return c.Low[i], c.High[i], true
 }
 
 // axis is a range of values.
@@ -186,15 +229,14 @@ func (c canvas) text(s string, x, baseline int, col color.Color) {
 }
 
 // panel draws a panel into a rectangle.
-func (c canvas) panel(p Panel, r image.Rectangle, xs axis) {
+func (c canvas) panel(p Panel, r image.Rectangle, xs axis, ticks []tick) {
 	ys := p.vertical()
-	values, decimals := xs.ticks(10)
-	for _, v := range values {
-		x, s := int(math.Round(xs.at(v, r.Min.X, r.Max.X))), strconv.FormatFloat(v, 'f', decimals, 64)
+	for _, t := range ticks {
+		x := int(math.Round(xs.at(t.at, r.Min.X, r.Max.X)))
 		draw.Draw(c, image.Rect(x, r.Min.Y, x+1, r.Max.Y), image.NewUniform(grid), image.Point{}, draw.Src)
-		c.text(s, x-c.measure(s)/2, r.Max.Y+fontSize+tickGap, ink)
+		c.text(t.text, x-c.measure(t.text)/2, r.Max.Y+fontSize+tickGap, ink)
 	}
-	values, decimals = ys.ticks(6)
+	values, decimals := ys.ticks(6)
 	for _, v := range values {
 		y, s := int(math.Round(ys.at(v, r.Max.Y, r.Min.Y))), strconv.FormatFloat(v, 'f', decimals, 64)
 		draw.Draw(c, image.Rect(r.Min.X, y, r.Max.X, y+1), image.NewUniform(grid), image.Point{}, draw.Src)
@@ -227,7 +269,7 @@ func (c canvas) legend(p Panel, r image.Rectangle) {
 	c.text(p.Label, x-c.measure(p.Label)-2*tickGap, r.Min.Y-tickGap-4, ink)
 }
 
-// line draws a curve, and a dot where a point stands alone.
+// line draws a curve, a dot at each point, and the intervals.
 func (c canvas) line(curve Curve, col color.RGBA, r image.Rectangle, xs, ys axis) {
 	v := vector.NewRasterizer(c.Bounds().Dx(), c.Bounds().Dy())
 	var last [2]float64
@@ -237,10 +279,17 @@ func (c canvas) line(curve Curve, col color.RGBA, r image.Rectangle, xs, ys axis
 			continue
 		}
 		at := [2]float64{xs.at(curve.X[i], r.Min.X, r.Max.X), ys.at(curve.Y[i], r.Max.Y, r.Min.Y)}
-		if drawn {
+		if drawn && !curve.Dots {
 			segment(v, last, at)
 		}
-		dot(v, at)
+		if curve.Dots {
+			dot(v, at, dotSize)
+		} else {
+			dot(v, at, lineWidth)
+		}
+		if low, high, ok := curve.interval(i); ok {
+			segment(v, [2]float64{at[0], ys.at(high, r.Max.Y, r.Min.Y)}, [2]float64{at[0], ys.at(low, r.Max.Y, r.Min.Y)})
+		}
 		last, drawn = at, true
 	}
 	v.Draw(c, c.Bounds(), image.NewUniform(col), image.Point{})
@@ -257,9 +306,9 @@ func segment(v *vector.Rasterizer, a, b [2]float64) {
 	polygon(v, [][2]float64{{a[0] + nx, a[1] + ny}, {a[0] - nx, a[1] - ny}, {b[0] - nx, b[1] - ny}, {b[0] + nx, b[1] + ny}})
 }
 
-// dot adds an octagon about as wide as the line.
-func dot(v *vector.Rasterizer, a [2]float64) {
-	const r, k = 0.6 * lineWidth, 0.45 * lineWidth
+// dot adds an octagon about as wide as size.
+func dot(v *vector.Rasterizer, a [2]float64, size float64) {
+	r, k := 0.6*size, 0.45*size
 	polygon(v, [][2]float64{{a[0] + r, a[1]}, {a[0] + k, a[1] + k}, {a[0], a[1] + r}, {a[0] - k, a[1] + k},
 		{a[0] - r, a[1]}, {a[0] - k, a[1] - k}, {a[0], a[1] - r}, {a[0] + k, a[1] - k}})
 }

@@ -21,8 +21,8 @@ func TestCurvesPassThroughTheirPoints(t *testing.T) {
 		x, up, down = append(x, float64(i)), append(up, float64(i)), append(down, 5-float64(i)/20)
 	}
 	f := Figure{Title: "test", XLabel: "step", Panels: []Panel{
-		{"loss", []Curve{{"up", x, up}}},
-		{"cosine", []Curve{{"down", x, down}}},
+		{"loss", []Curve{{Name: "up", X: x, Y: up}}},
+		{"cosine", []Curve{{Name: "down", X: x, Y: down}}},
 	}}
 	path := filepath.Join(t.TempDir(), "curve.png")
 	if err := f.Write(path); err != nil {
@@ -61,17 +61,39 @@ func TestOddInput(t *testing.T) {
 		empty bool
 	}{
 		"nothing":     {Figure{}, true},
-		"no points":   {Figure{Panels: []Panel{{"a", []Curve{{"b", nil, nil}}}}}, true},
-		"not finite":  {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{1, 2}, []float64{nan, math.Inf(1)}}}}}}, true},
-		"one point":   {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{0}, []float64{0}}}}}}, false},
-		"a constant":  {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{1, 2}, []float64{7, 7}}}}}}, false},
-		"a gap":       {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{1, 2, 3}, []float64{7, nan, 8}}}}}}, false},
-		"large":       {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{1e300, 2e300}, []float64{-1e-300, 1e-300}}}}}}, false},
-		"empty panel": {Figure{Panels: []Panel{{"a", []Curve{{"b", []float64{1}, []float64{7}}}}, {"c", nil}}}, false},
+		"no points":   {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: nil, Y: nil}}}}}, true},
+		"not finite":  {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{1, 2}, Y: []float64{nan, math.Inf(1)}}}}}}, true},
+		"one point":   {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{0}, Y: []float64{0}}}}}}, false},
+		"a constant":  {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{1, 2}, Y: []float64{7, 7}}}}}}, false},
+		"a gap":       {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{1, 2, 3}, Y: []float64{7, nan, 8}}}}}}, false},
+		"large":       {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{1e300, 2e300}, Y: []float64{-1e-300, 1e-300}}}}}}, false},
+		"empty panel": {Figure{Panels: []Panel{{"a", []Curve{{Name: "b", X: []float64{1}, Y: []float64{7}}}}, {"c", nil}}}, false},
 	} {
 		if _, err := c.f.Draw(); errors.Is(err, ErrEmpty) != c.empty {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+// Dots are not joined, names stand for numbers, intervals are drawn.
+func TestDotsNamesIntervals(t *testing.T) {
+	f := Figure{XNames: []string{"a", "b"}, Panels: []Panel{{"p", []Curve{
+		{Name: "dots", X: []float64{0, 1}, Y: []float64{2, 2}, Dots: true},
+		{Name: "interval", X: []float64{1}, Y: []float64{1}, Low: []float64{0}, High: []float64{2}}}}}}
+	m, err := f.Draw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const across = width - left - right
+	top := head + int(math.Round(height*.05/1.1)) // of the value 2
+	if c := m.RGBAAt(left+across/4, top); !covered(c) {
+		t.Errorf("the first dot is %v", c)
+	}
+	if c := m.RGBAAt(left+across/2, top); covered(c) {
+		t.Errorf("between the dots there is %v", c)
+	}
+	if c := m.RGBAAt(left+across*3/4-1, head+height*3/4); c.R < 150 || c.B > 100 { // the second curve's orange
+		t.Errorf("within the interval there is %v", c)
 	}
 }
 
