@@ -16,11 +16,13 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	}
 	l, grid := o.Rows(), o.Size/o.Patch
 	per, depth := l-1, 3*o.Patch*o.Patch
-	rows := matrix{c.floats(o.Images.Cap * per * depth), o.Images.Cap * per, depth, depth}
-	c.add(func() int { return images() * grid }, func(_ *worker, task int) {
+	rows, scales, encode := c.encoded(w.fwd, o.Images.Cap*per)
+	c.add(func() int { return images() * grid }, func(wk *worker, task int) {
 		b, gy := task/grid, task%grid
+		row := wk.floats(depth)
 		for gx := range grid {
-			layPatch(rows.row(b*per+gy*grid+gx), px.row(b), o.Size, o.Patch, gy, gx)
+			layPatch(row, px.row(b), o.Size, o.Patch, gy, gx)
+			encode(b*per+gy*grid+gx, row)
 		}
 		if gy == 0 {
 			copy(out.row(b*l), class.row(0))
@@ -34,6 +36,9 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	c.add(func() int { return images() * panels }, func(wk *worker, task int) {
 		b, p := task/panels, *all
 		p.a.data, p.dst.data = rows.from(b*per, 0), out.from(b*l+1, 0)
+		if scales != nil {
+			p.aq = scales[2*b*per:]
+		}
 		p.block(wk, 0, per, task%panels, p.ahead(task, images()*panels))
 	})
 }

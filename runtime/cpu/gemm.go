@@ -19,6 +19,7 @@ type product struct {
 	k       *simd.Kernels
 	threads int
 	a       matrix
+	aq      []float32 // of I8: scale and least value of each row of a
 	w       *packed
 	dst     matrix
 	end     epilogue
@@ -30,7 +31,7 @@ type product struct {
 
 // blockRows is the most rows of a block.
 func (p *product) blockRows() int {
-	return min(blockTiles, max(1, blockFloats/max(1, p.w.k)/p.k.MR)) * p.k.MR
+	return min(blockTiles, max(1, blockFloats/max(1, p.a.cols)/p.k.MR)) * p.k.MR
 }
 
 // link makes the product known as what follows the one before.
@@ -74,21 +75,28 @@ func (p *product) block(w *worker, first, last, j int, ahead []float32) {
 	col, width, panel := j*nr, p.w.width(j), p.w.panel(j)
 	y, ld := p.dst.from(first, col), p.dst.stride
 	aside := p.aside || width < nr
-	var spare []float32
+	buf := carver(w.floats(p.scratch(n, aside)))
+	var wide, spare []float32
+	if p.widens() {
+		wide = buf.take(p.wideFloats())
+	}
 	if aside {
-		buf := carver(w.floats((n + p.k.MR + 1) * nr))
 		y, ld, spare = buf.take(n*nr), nr, buf
 	}
-	tiles, parts := blocks(n, p.k.MR), max(1, blocks(p.w.k, partDepth))
+	tiles, parts := blocks(n, p.k.MR), p.parts()
 	for part := range parts {
 		from, to := p.cut(part, parts), p.cut(part+1, parts)
-		next := ahead
+		b, next := panel[from*nr:to*nr], ahead
 		if part+1 < parts {
 			next = panel[to*nr : p.cut(part+2, parts)*nr]
 		}
+		if wide != nil {
+			p.k.Widen(wide, words(b), to-from)
+			b = wide
+		}
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
-			p.k.Gemm(y[lo*ld:], ld, p.a.from(first+lo, from), p.a.stride, hi-lo, panel[from*nr:], to-from, part > 0, share(next, t, tiles))
+			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, j, from, to, share(next, t, tiles))
 			if part+1 == parts && p.end.tile != nil {
 				p.end.finish(y[lo*ld:], ld, first+lo, hi-lo, col, width, nr, spare)
 			}
@@ -101,8 +109,52 @@ func (p *product) block(w *worker, first, last, j int, ahead []float32) {
 	}
 }
 
-// cut is where a part of the inner dimension begins, a multiple of 16.
-func (p *product) cut(part, parts int) int { return min(p.w.k, blocks(p.w.k, 16*parts)*16*part) }
+// tile multiplies rows of a, from row i on, by rows from to to-1 of panel j, which are b.
+func (p *product) tile(y []float32, ld, i, rows int, b []float32, j, from, to int, next []float32) {
+	switch a, lda := p.a.from(i, 0), p.a.stride; {
+	case p.w.dt == runtime.I8:
+		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], p.w.scales(j), next)
+	case p.widens():
+		p.k.Gemm(y, ld, a[2*from:], lda, rows, b, min(2*to, p.w.k)-2*from, from > 0, next)
+	case p.w.dt == runtime.BF16:
+		p.k.GemmBF16(y, ld, words(a), lda, rows, words(b), to, next)
+	default:
+		p.k.Gemm(y, ld, a[from:], lda, rows, b, to-from, from > 0, next)
+	}
+}
+
+// widens says whether parts of panels are converted to floats, once for all tiles of a block.
+func (p *product) widens() bool { return p.w.dt == runtime.BF16 && p.k.GemmBF16 == nil }
+
+// wideFloats is the room for a part of a panel, as floats.
+func (p *product) wideFloats() int { return 2 * min(p.w.depth(), partDepth/2) * p.w.nr }
+
+// scratch is the memory that a block of n rows takes.
+func (p *product) scratch(n int, aside bool) (floats int) {
+	if p.widens() {
+		floats = p.wideFloats()
+	}
+	if aside {
+		floats += (n + p.k.MR + 1) * p.w.nr
+	}
+	return floats
+}
+
+// parts is how many parts of the inner dimension a panel is multiplied in: one where the kernels cannot go on with a sum.
+func (p *product) parts() int {
+	switch {
+	case p.widens():
+		return max(1, blocks(p.w.depth(), partDepth/2))
+	case wordElements(p.w.dt) > 1:
+		return 1
+	}
+	return max(1, blocks(p.w.k, partDepth))
+}
+
+// cut is the row of a panel where a part begins, a multiple of 16.
+func (p *product) cut(part, parts int) int {
+	return min(p.w.depth(), blocks(p.w.depth(), 16*parts)*16*part)
+}
 
 // share is part t of n of what is fetched, in whole cache lines.
 func share(v []float32, t, n int) []float32 {

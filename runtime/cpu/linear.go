@@ -5,22 +5,21 @@ import "isearle/runtime"
 // normRows is how many rows one task of a layer normalisation takes.
 const normRows = 16
 
-// linear compiles runtime.Linear: rows are normalised into scratch of their own, multiplied, and finished tile by tile while
-// these are in the first-level cache.
+// linear compiles runtime.Linear: rows are normalised into scratch of their own, in the weight's type, multiplied, and finished tile
+// by tile while these are in the first-level cache.
 func (c *compiler) linear(o runtime.Linear) {
-	rows := c.live(o.Rows)
-	x := c.normed(o.X, o.Norm, o.Rows)
-	p := &product{k: c.dev.k, a: x, dst: c.f32(o.Out), aside: o.Residual.Slot == o.Out.Slot}
+	p := &product{k: c.dev.k, dst: c.f32(o.Out), aside: o.Residual.Slot == o.Out.Slot}
 	if o.W != nil {
 		p.w = c.weight(o.W).fwd
 	} else {
 		p.w = c.dense(o.Dense)
 	}
+	c.left(p, c.f32(o.X), o.Norm, o.Rows, nil)
 	if c.err != nil {
 		return
 	}
 	p.end = c.epilogue(o)
-	p.add(c, rows)
+	p.add(c, c.live(o.Rows))
 }
 
 // epilogue is that of a Linear.
@@ -48,32 +47,14 @@ func (c *compiler) dense(v runtime.View) *packed {
 	return p
 }
 
-// normed returns x, or a matrix that a new phase fills with the normalised rows of x.
-func (c *compiler) normed(x runtime.View, n runtime.Norm, d runtime.Dim) matrix {
-	if n.Gamma.Absent() {
-		return c.f32(x)
-	}
-	out := c.matrix(d.Cap, x.Cols)
-	c.norm(c.f32(x), n, c.live(d), out, nil)
-	return out
-}
-
-// norm appends the phase out[i] = Norm(x[pool[i]]).
-func (c *compiler) norm(x matrix, n runtime.Norm, rows func() int, out matrix, pool []int32) {
+// layerNorm compiles runtime.LayerNorm.
+func (c *compiler) layerNorm(o runtime.LayerNorm) {
+	k, x, out := c.dev.k, c.f32(o.X), c.f32(o.Out)
+	gamma, beta := c.f32(o.Norm.Gamma), c.f32(o.Norm.Beta)
 	if c.err != nil {
 		return
 	}
-	k, gamma, beta := c.dev.k, c.f32(n.Gamma).row(0), c.f32(n.Beta).row(0)
-	c.eachRow(rows, normRows, func(_ *worker, i int) {
-		src := i
-		if pool != nil {
-			src = int(pool[i])
-		}
-		k.LayerNorm(out.row(i), x.row(src), gamma, beta, n.Eps)
+	c.eachRow(c.live(o.Rows), normRows, func(_ *worker, i int) {
+		k.LayerNorm(out.row(i), x.row(i), gamma.row(0), beta.row(0), o.Norm.Eps)
 	})
-}
-
-// layerNorm compiles runtime.LayerNorm.
-func (c *compiler) layerNorm(o runtime.LayerNorm) {
-	c.norm(c.f32(o.X), o.Norm, c.live(o.Rows), c.f32(o.Out), nil)
 }

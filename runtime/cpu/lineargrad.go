@@ -32,12 +32,13 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 	if o.DX.Absent() {
 		return
 	}
-	p := &product{k: k, a: g, dst: dx, aside: o.Add}
+	p := &product{k: k, dst: dx, aside: o.Add}
 	if o.W == nil {
 		p.w = c.denseTransposed(o.Dense)
 	} else if p.w = c.weight(o.W).bwd; p.w == nil && c.err == nil {
 		c.err = fmt.Errorf("weight is packed without Grad: %w", runtime.ErrPlan)
 	}
+	c.left(p, g, runtime.Norm{}, o.Rows, nil)
 	if c.err != nil {
 		return
 	}

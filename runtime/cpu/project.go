@@ -9,16 +9,11 @@ func (c *compiler) project(o runtime.Project) {
 	if c.err != nil {
 		return
 	}
-	a := x
-	if !o.Norm.Gamma.Absent() || pool != nil {
-		a = c.matrix(o.Rows.Cap, x.cols)
-		if !o.Norm.Gamma.Absent() {
-			c.norm(x, o.Norm, rows, a, pool)
-		} else {
-			c.move(x, pool, a, nil, rows, false)
-		}
+	p := &product{k: c.dev.k, w: w.fwd, dst: out}
+	c.left(p, x, o.Norm, o.Rows, pool)
+	if c.err != nil {
+		return
 	}
-	p := &product{k: c.dev.k, a: a, w: w.fwd, dst: out}
 	p.add(c, rows)
 	if o.Unit {
 		c.add(rows, func(_ *worker, i int) { unit(out.row(i)) })

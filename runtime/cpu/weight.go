@@ -8,17 +8,25 @@ import (
 )
 
 // packed is a matrix [n, k] in the micro-kernel's panels: panel j holds rows j*NR to j*NR+NR-1, transposed and padded with
-// zeros, so that a product reads it front to back.
+// zeros, so that a product reads it front to back. In BF16 and I8 an element of a panel is a word (words.go).
 type packed struct {
 	n, k, nr int
+	dt       runtime.DType // 0 is F32
 	data     []float32
-	block    *block // of data; nil for scratch memory
+	scale    []float32 // of I8, for each panel: what NR columns are scaled by, and that times the sums of their integers
+	block    *block // of both; nil for scratch memory
 }
 
 func (p *packed) panels() int { return (p.n + p.nr - 1) / p.nr }
 
+// depth is the number of a panel's rows.
+func (p *packed) depth() int { return blocks(p.k, wordElements(p.dt)) }
+
 // panel returns panel j.
-func (p *packed) panel(j int) []float32 { return p.data[j*p.k*p.nr : (j+1)*p.k*p.nr] }
+func (p *packed) panel(j int) []float32 { return p.data[j*p.depth()*p.nr : (j+1)*p.depth()*p.nr] }
+
+// scales returns those of panel j.
+func (p *packed) scales(j int) []float32 { return p.scale[2*j*p.nr : 2*(j+1)*p.nr] }
 
 // width is the number of columns of the product that panel j covers.
 func (p *packed) width(j int) int { return min(p.nr, p.n-j*p.nr) }
@@ -26,20 +34,28 @@ func (p *packed) width(j int) int { return min(p.nr, p.n-j*p.nr) }
 // packedFloats is the memory that a packed [n, depth] matrix takes.
 func packedFloats(k *simd.Kernels, n, depth int) int { return (n + k.NR - 1) / k.NR * k.NR * depth }
 
-func (d *Device) newPacked(n, depth int) *packed {
-	b := d.heap.alloc(4 * packedFloats(d.k, n, depth))
-	return &packed{n: n, k: depth, nr: d.k.NR, data: as[float32](b.mem), block: b}
+func (d *Device) newPacked(dt runtime.DType, n, inner int) *packed {
+	p := &packed{n: n, k: inner, nr: d.k.NR, dt: dt}
+	panels, scales := packedFloats(d.k, n, p.depth()), 0
+	if dt == runtime.I8 {
+		scales = 2 * p.panels() * p.nr
+	}
+	p.block = d.heap.alloc(4 * (panels + scales))
+	all := as[float32](p.block.mem)
+	p.data, p.scale = all[:panels:panels], all[panels:]
+	return p
 }
 
 // weight implements runtime.Weight.
 type weight struct {
+	dt      runtime.DType
 	out, in int
 	fwd     *packed // [out, in]
 	bwd     *packed // [in, out], for gradients
 }
 
 func (w *weight) Shape() (out, in int) { return w.out, w.in }
-func (w *weight) DType() runtime.DType { return runtime.F32 }
+func (w *weight) DType() runtime.DType { return w.dt }
 
 // Close releases the memory, which lasts until the last Program that uses it is closed too.
 func (w *weight) Close() error {
@@ -52,26 +68,40 @@ func (w *weight) Close() error {
 	return nil
 }
 
-// Pack implements runtime.Device. The panels are filled by all workers.
+// Pack implements runtime.Device. Products are made in F32, BF16 or I8; in I8 there is no backward pass. The panels are filled by all
+// workers.
 func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
-	if o.DType != 0 && o.DType != runtime.F32 {
-		return nil, fmt.Errorf("cpu: pack: products in %s: %w", o.DType, runtime.ErrUnsupported)
+	if o.DType == 0 {
+		o.DType = runtime.F32
+	}
+	if dt := o.DType; dt != runtime.F32 && dt != runtime.BF16 && dt != runtime.I8 || dt == runtime.I8 && o.Grad {
+		return nil, fmt.Errorf("cpu: pack: products in %s, backward %t: %w", o.DType, o.Grad, runtime.ErrUnsupported)
 	}
 	if !m.DType.Float() || m.Rows < 1 || m.Cols < 1 || len(m.Data) != m.Rows*m.Cols*m.DType.Size() {
 		return nil, fmt.Errorf("cpu: pack: %d bytes of %s for a [%d, %d] matrix", len(m.Data), m.DType, m.Rows, m.Cols)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := &weight{out: m.Rows, in: m.Cols, fwd: d.newPacked(m.Rows, m.Cols)}
+	w := &weight{dt: o.DType, out: m.Rows, in: m.Cols, fwd: d.newPacked(o.DType, m.Rows, m.Cols)}
 	d.pool.run(w.fwd.panels(), func(t *worker, j int) {
+		if w.dt != runtime.F32 {
+			w.fwd.packWords(d.k, t, m, j)
+			return
+		}
 		rows := w.fwd.width(j)
 		src := t.floats(rows * m.Cols)
 		toF32(src, m.DType, m.Data[j*w.fwd.nr*m.Cols*m.DType.Size():])
 		d.k.Pack(w.fwd.panel(j), src, m.Cols, rows, m.Cols)
 	})
 	if o.Grad {
-		w.bwd = d.newPacked(m.Cols, m.Rows)
-		d.pool.run(w.bwd.panels(), func(_ *worker, j int) { w.packTransposed(m, j) })
+		w.bwd = d.newPacked(o.DType, m.Cols, m.Rows)
+		d.pool.run(w.bwd.panels(), func(t *worker, j int) {
+			if w.dt == runtime.BF16 {
+				w.bwd.packTransposedPairs(t, m, j)
+				return
+			}
+			w.packTransposed(m, j)
+		})
 	}
 	return w, nil
 }

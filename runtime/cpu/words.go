@@ -1,0 +1,160 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"isearle/runtime"
+	"isearle/runtime/cpu/simd"
+	"isearle/weights/half"
+)
+
+// Products in BF16 and I8. Panels hold words: 2 or 4 elements of the inner dimension (see simd.Kernels). The left factor is
+// encoded row by row in front of the product, behind its Norm: rounded to bfloat16, or quantised to bytes u with
+//
+//	x = least + scale*u,  least the row's minimum, scale 1/255 of its span,
+//
+// while a weight's row is w = s*v for integers v from -127 to 127 and s = max|w|/127. With the sum over u*v exact in 32 bits, and that
+// over v known beforehand,
+//
+//	sum of x*w = scale*s*(sum of u*v) + least*s*(sum of v).
+//
+// So a row's bits depend on nothing but the row, and in I8 they are the same on every instruction set. In BF16 sums are those of an
+// f32 product of the rounded factors, where the set has no faster instruction (simd.Kernels.GemmBF16).
+
+// wordElements is how many elements of a weight's inner dimension a panel's word holds.
+func wordElements(dt runtime.DType) int {
+	switch dt {
+	case runtime.BF16:
+		return 2
+	case runtime.I8:
+		return 4
+	}
+	return 1
+}
+
+// words is f32 memory as words.
+func words(f []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(f))), len(f))
+}
+
+// wordStride is the room that a row of n elements takes as words: whole cache lines.
+func wordStride(dt runtime.DType, n int) int {
+	const line = cacheLine / 4
+	return blocks(n, line*wordElements(dt)) * line
+}
+
+// packWords fills panel j with rows of src, which are the weight's rows from j*nr on.
+func (p *packed) packWords(k *simd.Kernels, t *worker, m runtime.Matrix, j int) {
+	rows, n, size := p.width(j), wordStride(p.dt, p.k), m.DType.Size()
+	buf := carver(t.floats(p.k + rows*n))
+	x, all := buf.take(p.k), buf.take(rows*n)
+	for i := range rows {
+		toF32(x, m.DType, m.Data[(j*p.nr+i)*p.k*size:])
+		row := words(all[i*n : (i+1)*n])
+		if p.dt == runtime.BF16 {
+			k.RoundPairs(row, x)
+			continue
+		}
+		scale, sum := quantise(row, x)
+		p.scales(j)[i], p.scales(j)[p.nr+i] = scale, scale*float32(sum)
+	}
+	k.Pack(p.panel(j), all, n, rows, p.depth())
+}
+
+// quantise makes words of the integers nearest to x/scale, for scale the 127th part of the largest magnitude; it is NaN for a row that
+// is not finite.
+func quantise(dst []uint32, x []float32) (scale float32, sum int32) {
+	const least = 1e-30 // whose reciprocal is a float32; of rows without a larger element zeros remain
+	largest, wrong := float32(0), float32(0)
+	for _, v := range x {
+		largest = max(largest, v, -v)
+		wrong += v - v
+	}
+	if largest < least {
+		clear(dst)
+		return wrong, 0
+	}
+	by := 127 / largest
+	clear(dst)
+	for i, v := range x {
+		q := int32(math.RoundToEven(float64(v * by)))
+		sum += q
+		dst[i/4] |= uint32(uint8(q)) << (i % 4 * 8)
+	}
+	return largest/127 + wrong, sum
+}
+
+// packTransposedPairs fills panel j of the transposed matrix in BF16: two of the source's rows make a row of words.
+func (p *packed) packTransposedPairs(t *worker, m runtime.Matrix, j int) {
+	width, size := p.width(j), m.DType.Size()
+	buf := carver(t.floats(2 * width))
+	even, odd := buf.take(width), buf.take(width)
+	to := words(p.panel(j))
+	clear(to)
+	for r := 0; r < m.Rows; r += 2 {
+		toF32(even, m.DType, m.Data[(r*m.Cols+j*p.nr)*size:])
+		clear(odd)
+		if r+1 < m.Rows {
+			toF32(odd, m.DType, m.Data[((r+1)*m.Cols+j*p.nr)*size:])
+		}
+		for i, v := range even {
+			to[r/2*p.nr+i] = uint32(half.F32ToBF16(v)) | uint32(half.F32ToBF16(odd[i]))<<16
+		}
+	}
+}
+
+// encoded is memory for a left factor in a weight's type, and what fills its row i.
+func (c *compiler) encoded(w *packed, rows int) (a matrix, aq []float32, encode func(i int, x []float32)) {
+	k := c.dev.k
+	switch {
+	case w.dt == runtime.I8:
+		a = c.matrix(rows, wordStride(w.dt, w.k))
+		aq = c.floats(2 * rows)
+		encode = func(i int, x []float32) { aq[2*i], aq[2*i+1] = k.QuantiseU8(words(a.row(i)), x) }
+	case w.dt == runtime.BF16 && k.GemmBF16 != nil:
+		a = c.matrix(rows, wordStride(w.dt, w.k))
+		encode = func(i int, x []float32) { k.RoundPairs(words(a.row(i)), x) }
+	case w.dt == runtime.BF16:
+		a = c.matrix(rows, w.k)
+		encode = func(i int, x []float32) { k.Round(a.row(i), x) }
+	default:
+		a = c.matrix(rows, w.k)
+		encode = func(i int, x []float32) { copy(a.row(i), x) }
+	}
+	return a, aq, encode
+}
+
+// left appends what a product takes from x[pool[i]] (x[i] without a pool), behind a Norm if there is one.
+func (c *compiler) left(p *product, x matrix, n runtime.Norm, d runtime.Dim, pool []int32) {
+	if c.err != nil {
+		return
+	}
+	if wordElements(p.w.dt) == 1 && n.Gamma.Absent() && pool == nil {
+		p.a = x
+		return
+	}
+	a, aq, encode := c.encoded(p.w, d.Cap)
+	p.a, p.aq = a, aq
+	k, rows := c.dev.k, c.live(d)
+	var gamma, beta []float32
+	if !n.Gamma.Absent() {
+		gamma, beta = c.f32(n.Gamma).row(0), c.f32(n.Beta).row(0)
+	}
+	c.eachRow(rows, normRows, func(w *worker, i int) {
+		src := x.row(i)
+		if pool != nil {
+			src = x.row(int(pool[i]))
+		}
+		switch {
+		case gamma == nil:
+			encode(i, src)
+		case wordElements(p.w.dt) == 1:
+			k.LayerNorm(a.row(i), src, gamma, beta, n.Eps)
+		default:
+			y := w.floats(len(src))
+			k.LayerNorm(y, src, gamma, beta, n.Eps)
+			encode(i, y)
+		}
+	})
+}
