@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isearle/clipnet"
+	"isearle/runtime"
 	"isearle/runtime/cpu"
 	"isearle/weights"
 	"isearle/weights/golden"
@@ -174,5 +175,58 @@ func sameBits(t *testing.T, got, want []float32) {
 		if math.Float32bits(got[i]) != math.Float32bits(w) {
 			t.Fatalf("element %d is %v, %v in another batch", i, got[i], w)
 		}
+	}
+}
+
+// TestGoldenPrecision checks that products in fewer bits keep the directions of features. The set's models are random and narrow,
+// which is hard on them: real ones keep more.
+func TestGoldenPrecision(t *testing.T) {
+	dev := device(t, cpu.Options{Threads: 2})
+	for dir, m := range goldenModels(t) {
+		for dt, least := range map[runtime.DType]float64{runtime.BF16: 0.9995, runtime.I8: 0.997} {
+			t.Run(filepath.Base(dir)+"/"+dt.String(), func(t *testing.T) {
+				images, err := clipnet.NewImageEncoder(dev, m, clipnet.Options{DType: dt})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer images.Close()
+				px, want := golden.NPY(t, filepath.Join(golden.Dir(t, "clip"), "pixels_std.npy")), golden.NPY(t, filepath.Join(dir, "feat_img_std.npy"))
+				got := make([]float32, len(want.F32))
+				if err := images.Encode(context.Background(), got, px.F32, px.Shape[0]); err != nil {
+					t.Fatal(err)
+				}
+				alike(t, "images", got, want.F32, images.Dim(), least)
+
+				texts, err := clipnet.NewTextEncoder(dev, m, clipnet.Options{DType: dt})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer texts.Close()
+				want = golden.NPY(t, filepath.Join(dir, "feat_text.npy"))
+				got = make([]float32, len(want.F32))
+				p := prompts(golden.NPY(t, filepath.Join(golden.Dir(t, "clip"), "text_ids_small_pad0.npy")))
+				if err := texts.Encode(context.Background(), got, p, nil); err != nil {
+					t.Fatal(err)
+				}
+				alike(t, "texts", got, want.F32, texts.Dim(), least)
+			})
+		}
+	}
+}
+
+// alike checks the cosines of rows.
+func alike(t *testing.T, what string, got, want []float32, dim int, least float64) {
+	t.Helper()
+	a, b, lowest := unit(got, dim), unit(want, dim), 1.0
+	for i := 0; i < len(a); i += dim {
+		cos := 0.0
+		for j := i; j < i+dim; j++ {
+			cos += float64(a[j]) * float64(b[j])
+		}
+		lowest = min(lowest, cos)
+	}
+	t.Logf("%s: lowest cosine %.6f", what, lowest)
+	if !(lowest >= least) {
+		t.Errorf("%s: lowest cosine %.6f, should be %v", what, lowest, least)
 	}
 }

@@ -61,7 +61,11 @@ type PackOptions struct {
 	//
 	//	F32        f32 factors and sums
 	//	F16, BF16  both factors (the left one behind its Norm) are rounded to nearest, ties to even; sums are f32
-	//	I8         the weight is quantised by rows, the left factor by rows on the fly; sums are i32
+	//	I8         both factors are quantised by rows, the left one behind its Norm and on the fly; sums are integers
+	//
+	// In I8 a weight's row is s*v with s = max|w|/127 and v = round(w * (127/max|w|)); a row of the left factor is l + s*u with l its
+	// minimum, s = span/255 and u = round((x-l) * (255/span)). All that is computed in f32, integers are rounded to nearest, ties to
+	// even, and maxima and spans are taken for at least 1e-30. There is no backward pass.
 	//
 	// Biases, activations and residuals are computed in f32.
 	DType DType

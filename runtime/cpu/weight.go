@@ -14,7 +14,7 @@ type packed struct {
 	dt       runtime.DType // 0 is F32
 	data     []float32
 	scale    []float32 // of I8, for each panel: what NR columns are scaled by, and that times the sums of their integers
-	block    *block // of both; nil for scratch memory
+	block    *block    // of both; nil for scratch memory
 }
 
 func (p *packed) panels() int { return (p.n + p.nr - 1) / p.nr }

@@ -122,8 +122,8 @@ func (Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, err
 	if dt == 0 {
 		dt = runtime.F32
 	}
-	if !dt.Float() {
-		return nil, fmt.Errorf("reference: pack: products in %s: %w", dt, runtime.ErrUnsupported)
+	if !dt.Float() && dt != runtime.I8 || dt == runtime.I8 && o.Grad {
+		return nil, fmt.Errorf("reference: pack: products in %s, backward %t: %w", dt, o.Grad, runtime.ErrUnsupported)
 	}
 	v := make([]float32, m.Rows*m.Cols)
 	if err := decode(v, m.DType, m.Data); err != nil {
@@ -131,7 +131,10 @@ func (Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, err
 	}
 	w := &Weight{dt, m.Rows, m.Cols, make([]float64, len(v))}
 	for i, x := range v {
-		w.w[i] = float64(round(dt, x))
+		w.w[i] = float64(x)
+	}
+	for j := range m.Rows {
+		factors(dt, w.w[j*m.Cols:(j+1)*m.Cols], true)
 	}
 	return w, nil
 }

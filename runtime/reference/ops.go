@@ -158,17 +158,20 @@ func (p *program) patchEmbed(o runtime.PatchEmbed) {
 	w, px, out := o.W.(*Weight), p.mat(o.Pixels), p.mat(o.Out)
 	grid := o.Size / o.Patch
 	for b := range p.live(o.Images) {
-		image := factor(w, px.row(b))
-		for r := range o.Rows() {
+		for j := range w.out {
+			out.set(b*o.Rows(), j, p.mat(o.Class).at(0, j)+p.mat(o.Pos).at(0, j))
+		}
+		for r := 1; r < o.Rows(); r++ {
+			gy, gx, x := (r-1)/grid, (r-1)%grid, make([]float64, w.in)
+			for i := range x {
+				c, y, col := i/(o.Patch*o.Patch), i/o.Patch%o.Patch, i%o.Patch
+				x[i] = px.at(b, (c*o.Size+gy*o.Patch+y)*o.Size+gx*o.Patch+col)
+			}
+			factor(w, x)
 			for j := range w.out {
-				s := p.mat(o.Class).at(0, j)
-				if r > 0 {
-					s = 0
-					gy, gx := (r-1)/grid, (r-1)%grid
-					for i := range w.in {
-						c, y, x := i/(o.Patch*o.Patch), i/o.Patch%o.Patch, i%o.Patch
-						s += w.w[j*w.in+i] * image[(c*o.Size+gy*o.Patch+y)*o.Size+gx*o.Patch+x]
-					}
+				s := 0.0
+				for i, v := range x {
+					s += w.w[j*w.in+i] * v
 				}
 				out.set(b*o.Rows()+r, j, s+p.mat(o.Pos).at(r, j))
 			}
@@ -234,12 +237,10 @@ func (p *program) matrixOf(w runtime.Weight, dense runtime.View) func(j, i int) 
 	return p.mat(dense).at
 }
 
-// factor is x as it goes into products with w: rounded in place to the type that these are made in. w may be nil.
+// factor is a row as it goes into products with w, in place. w may be nil.
 func factor(w runtime.Weight, x []float64) []float64 {
 	if w, ok := w.(*Weight); ok && w.dt != runtime.F32 {
-		for i, v := range x {
-			x[i] = float64(round(w.dt, float32(v)))
-		}
+		return factors(w.dt, x, false)
 	}
 	return x
 }
