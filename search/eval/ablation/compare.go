@@ -119,6 +119,14 @@ func (s *Study) inversion(ctx context.Context) (Section, error) {
 	if err != nil {
 		return out, err
 	}
+	sum, err := s.baseline(ctx, s.World, s.queries, "sum")
+	if err != nil {
+		return out, err
+	}
+	s.claim(&out, "OTI against the mean of image and text", outcomes[0], sum)
+	for i, c := range list[1:] {
+		s.claim(&out, c.label+", against OTI", outcomes[i+1], outcomes[0])
+	}
 	t.Title = "All queries"
 	out.Tables = append(out.Tables, t)
 	if unseen := s.World.Unseen; unseen != nil {
@@ -256,6 +264,9 @@ func (s *Study) copies(ctx context.Context) (Section, error) {
 			}
 			byPhi = s.percent(p.ap)
 		}
+		if k == 2 && s.Options.Copies[0] == 1 {
+			s.claim(&out, "OTI of two copies of the pseudo-word against one", o, first)
+		}
 		t.Rows = append(t.Rows, Row{strconv.Itoa(k), append(s.retrieved(o), s.difference(o.ap, first.ap), spread(list), byPhi)})
 	}
 	out.Tables = []Table{t}
@@ -304,10 +315,18 @@ func (s *Study) far(ctx context.Context) (Section, error) {
 			t.Rows = append(t.Rows, Row{w.Name + ", " + c.label, append(cells, with)})
 		}
 	}
-	composed, _, _, err := s.field(ctx, shapes, shapes.Task.Queries, s.bare)
+	composed, outcomes, _, err := s.field(ctx, shapes, shapes.Task.Queries, s.bare)
+	if err != nil {
+		return out, err
+	}
+	sum, err := s.baseline(ctx, shapes, shapes.Task.Queries, "sum")
+	if err != nil {
+		return out, err
+	}
+	s.claim(&out, "In "+shapes.Name+", OTI against the mean of image and text", outcomes[0], sum)
 	composed.Title = "Composed queries in " + shapes.Name
 	out.Tables = []Table{t, composed}
-	return out, err
+	return out, nil
 }
 
 // evenly chooses images of a world, the references first where it has queries.

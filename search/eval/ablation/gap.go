@@ -2,6 +2,7 @@ package ablation
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -179,6 +180,9 @@ func (s *Study) noise(ctx context.Context) (Section, error) {
 		cells := s.retrieved(o)
 		for i, name := range retrievalColumns {
 			curves[name] = append(curves[name], cells[i])
+		}
+		if gamma > 0 && gamma == s.Options.OTI.Gamma || gamma == slices.Max(s.Options.Gammas) {
+			s.claim(&out, fmt.Sprintf("OTI with noise %g against %g", gamma, s.Options.Gammas[0]), o, first)
 		}
 		t.Rows = append(t.Rows, Row{number(gamma), append(cells, s.difference(o.ap, first.ap), spread(list), plain(average(cosine), 3), plain(average(gap), 3))})
 	}

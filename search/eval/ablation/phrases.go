@@ -110,6 +110,7 @@ func (s *Study) phraseKinds(ctx context.Context) (Section, error) {
 	t := Table{Columns: slices.Concat([]string{"phrases"}, retrievalColumns, []string{"mAP@10 - without", "SD over seeds"})}
 	kinds := []string{"none", givenPhrases, randomPhrases, singlePhrases, handPhrases}
 	curves := map[string][]Cell{}
+	outcomes := map[string]outcome{}
 	var without outcome
 	for _, kind := range kinds {
 		var list []outcome
@@ -133,10 +134,13 @@ func (s *Study) phraseKinds(ctx context.Context) (Section, error) {
 		if without.ap == nil {
 			without = o
 		}
+		outcomes[kind] = o
 		cells := s.retrieved(o)
 		curves["mAP@10"] = append(curves["mAP@10"], cells[0])
 		t.Rows = append(t.Rows, Row{kind, append(cells, s.difference(o.ap, without.ap), spread(list))})
 	}
+	s.claim(&out, "OTI with phrases against none", outcomes[givenPhrases], without)
+	s.claim(&out, "OTI with phrases against random words", outcomes[givenPhrases], outcomes[randomPhrases])
 	out.Tables = []Table{t}
 	out.Figures = []Figure{categories("phrases.png", "mAP@10 by the phrases that regularise OTI, 95 % intervals", "phrases", "mAP@10, %", kinds, curves, "mAP@10")}
 	return out, nil

@@ -26,9 +26,11 @@ type Report struct {
 
 // Section answers one question.
 type Section struct {
-	Name    string   `json:"name"`
-	Title   string   `json:"title"`
-	Note    string   `json:"note"` // how it was measured
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	Note  string `json:"note"` // how it was measured
+	// Claims are the comparisons that matter, for the summary: the mAP@10 of two ways, and the difference.
+	Claims  []Row    `json:"claims,omitempty"`
 	Tables  []Table  `json:"tables"`
 	Figures []Figure `json:"-"`
 	Seconds float64  `json:"seconds"` // of this run: what was kept from another took none
@@ -63,6 +65,15 @@ func plain(v float64, digits int) Cell {
 
 // none is an empty cell.
 func none() Cell { return plain(math.NaN(), 0) }
+
+// Summary are the sections' claims in one table.
+func (r *Report) Summary() Table {
+	t := Table{Columns: []string{"mAP@10 of", "is", "against", "difference"}}
+	for _, s := range r.Sections {
+		t.Rows = append(t.Rows, s.Claims...)
+	}
+	return t
+}
 
 func (c Cell) number(v float64) string {
 	if c.Percent {
@@ -109,6 +120,10 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Ablation on %s\n\nModel %v, %d images, %d queries, %d seeds, %d steps of OTI. Percentages, with 95 %% intervals (bootstrap over queries).\n",
 		r.World, r.Model, r.Images, r.Queries, r.Seeds, r.Steps)
+	if t := r.Summary(); len(t.Rows) > 0 {
+		b.WriteString("\n## Summary\n\n")
+		t.markdown(&b)
+	}
 	for _, s := range r.Sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.Title, s.Note)
 		for _, t := range s.Tables {
@@ -169,6 +184,8 @@ td,th{border:1px solid #ddd;padding:.25em .6em;text-align:right;white-space:nowr
 img{max-width:100%;border:1px solid #ddd}
 </style></head><body><h1>Ablation on {{.World}}</h1>
 <p>Model {{.Model}}, {{.Images}} images, {{.Queries}} queries, {{.Seeds}} seeds, {{.Steps}} steps of OTI. Percentages, with 95 % intervals (bootstrap over queries).</p>
+{{with .Summary}}<h2>Summary</h2><div class="scroll"><table><tr>{{range .Columns}}<th>{{.}}</th>{{end}}</tr>
+{{range .Rows}}<tr><td>{{.Label}}</td>{{range .Cells}}<td>{{.}}</td>{{end}}</tr>{{end}}</table></div>{{end}}
 {{range .Sections}}<h2 id="{{.Name}}">{{.Title}}</h2><p>{{.Note}}</p>
 {{range .Tables}}<div class="scroll"><table><caption>{{.Title}}</caption><tr>{{range .Columns}}<th>{{.}}</th>{{end}}</tr>
 {{range .Rows}}<tr><td>{{.Label}}</td>{{range .Cells}}<td>{{.}}</td>{{end}}</tr>{{end}}</table></div>{{end}}

@@ -510,6 +510,11 @@ func spread(list []outcome) Cell {
 	return c
 }
 
+// claim adds a comparison to a section's claims.
+func (s *Study) claim(out *Section, label string, a, b outcome) {
+	out.Claims = append(out.Claims, Row{label, []Cell{s.percent(a.ap), s.percent(b.ap), s.difference(a.ap, b.ap)}})
+}
+
 // retrievalColumns are the columns of retrieved.
 var retrievalColumns = []string{"mAP@10", "R@1", "R@10"}
 

@@ -175,17 +175,28 @@ func (s *Study) fractions(ctx context.Context) (Section, error) {
 	t := Table{Columns: slices.Concat([]string{"share", "images"}, trainingColumns)}
 	var names []string
 	curves := map[string][]Cell{}
+	var few, all outcome
+	least, most := slices.Min(s.Options.Fractions), slices.Max(s.Options.Fractions)
 	for _, f := range s.Options.Fractions {
 		l := s.whole(0)
 		l.fraction = f
-		_, images, cells, _, err := s.lessons(ctx, l)
+		_, images, cells, o, err := s.lessons(ctx, l)
 		if err != nil {
 			return out, err
+		}
+		if f == least {
+			few = o
+		}
+		if f == most {
+			all = o
 		}
 		names = append(names, strconv.Itoa(images))
 		curves["held out"], curves["learnt from"] = append(curves["held out"], cells[3]), append(curves["learnt from"], cells[4])
 		curves["mAP@10"] = append(curves["mAP@10"], cells[0])
 		t.Rows = append(t.Rows, Row{number(f), append([]Cell{plain(float64(images), 0)}, cells...)})
+	}
+	if least < most {
+		s.claim(&out, fmt.Sprintf("phi distilled from %g of the images against %g", least, most), few, all)
 	}
 	out.Tables = []Table{t}
 	f := categories("fraction.png", "phi by the number of images it is distilled from", "images", "mAP@10, %", names, curves, "mAP@10")
@@ -211,6 +222,8 @@ func (s *Study) architectures(ctx context.Context) (Section, error) {
 			}
 			if first.ap == nil {
 				first = o
+			} else if a == phi.Residual && l.hidden == 0 {
+				s.claim(&out, "phi, residual blocks against an MLP", o, first)
 			}
 			t.Rows = append(t.Rows, Row{fmt.Sprintf("%v, hidden %d", a, hidden), slices.Concat([]Cell{plain(float64(parameters(n)), 0)}, cells, []Cell{s.difference(o.ap, first.ap)})})
 		}
@@ -344,6 +357,7 @@ func (s *Study) finetune(ctx context.Context) (Section, error) {
 		cells := append(s.retrieved(o), s.percent(mean(learnt...).ap), none())
 		if before.ap != nil {
 			cells[len(cells)-1] = s.difference(o.ap, before.ap)
+			s.claim(&out, "phi "+label+", against before", o, before)
 		}
 		t.Rows = append(t.Rows, Row{label, cells})
 		return nil
