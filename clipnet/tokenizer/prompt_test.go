@@ -34,6 +34,34 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+// Copies of a pseudo-word stand as "$ $" does, each a token of its own, in a template and in a prompt alike.
+func TestRepeat(t *testing.T) {
+	template, err := ParseTemplate("a photo of $, {caption} $")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok := CLIP()
+	for n, written := range []string{1: "a photo of $, {caption} $", 3: "a photo of $ $ $, {caption} $ $ $"} {
+		if written == "" {
+			continue
+		}
+		same, err := ParseTemplate(written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, rows, _, err := tok.AppendPrompt(nil, nil, same.Fill("is red"), HF, 77)
+		if err != nil || len(rows) != 2*n {
+			t.Fatal(rows, err)
+		}
+		for name, p := range map[string]Prompt{"template": template.Repeat(n).Fill("is red"), "prompt": template.Fill("is red").Repeat(n)} {
+			got, at, _, err := tok.AppendPrompt(nil, nil, p, HF, 77)
+			if err != nil || !slices.Equal(got, want) || !slices.Equal(at, rows) {
+				t.Errorf("%d copies in the %s: %v at %v, %v; want %v at %v", n, name, got, at, err, want, rows)
+			}
+		}
+	}
+}
+
 // Before punctuation "$" would not be a token of its own; a caption's "$" is text.
 func TestAppendPrompt(t *testing.T) {
 	tok := CLIP()

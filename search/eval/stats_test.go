@@ -113,6 +113,26 @@ func TestIntervals(t *testing.T) {
 	}
 }
 
+// The interval of a mean is about 1.96 standard errors to either side.
+func TestMeanInterval(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	values, sum := make([]float64, 400), 0.0
+	for i := range values {
+		values[i] = r.NormFloat64() * 10
+		sum += values[i]
+	}
+	low, high := MeanInterval(values, 1, 4000)
+	if mid := sum / 400; math.Abs(low-(mid-.98)) > .12 || math.Abs(high-(mid+.98)) > .12 {
+		t.Errorf("mean %v, interval %v to %v", mid, low, high)
+	}
+	if low, high := MeanInterval([]float64{2, 2, 2}, 1, 10); low != 2 || high != 2 {
+		t.Errorf("equal values: %v to %v", low, high)
+	}
+	if low, _ := MeanInterval(values, 1, 0); !math.IsNaN(low) {
+		t.Errorf("without resamples: %v", low)
+	}
+}
+
 func TestWeightedMedian(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 200 {
