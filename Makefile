@@ -11,7 +11,7 @@ export CGO_ENABLED = 0
 # Modules that generate code, each under the package that it serves.
 GENERATORS = $(dir $(wildcard */*/gen/go.mod */*/*/gen/go.mod */*/*/*/gen/go.mod))
 
-.PHONY: all build demo test test-noasm test-arm64 race lint fuzz bench install kernels generate check-generate demo-model clean
+.PHONY: all build demo test test-noasm test-arm64 race lint fuzz bench bench-peers install kernels generate check-generate demo-model clean
 
 all: build
 
@@ -57,6 +57,11 @@ fuzz:
 
 bench: build
 	bin/isearle bench
+
+# isearle and its peers in turns, the table into BENCHMARKS.md (python3 with venv; the first time installs 6 GB and takes an hour).
+# ROWS=b32,text measures a part, QUICK=1 less of everything, PEERS=DIR keeps the peers elsewhere.
+bench-peers: build
+	python3 cmd/isearle/internal/bench/peers/peers.py $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick) $(if $(PEERS),--peers $(PEERS)) $(BENCHFLAGS)
 
 install: build
 	install -D bin/isearle $(DESTDIR)$(PREFIX)/bin/isearle

@@ -32,7 +32,7 @@ Prints Go benchmark lines, which benchstat reads, or objects with --json. Withou
 
   embed       images, from pixels to features
   text        captions of 5 to 20 tokens, or those of --captions, to features
-  search      the --top best of a gallery in memory, for batches of queries; --two-pass by an int8 copy too
+  search      the --top best of a gallery in memory, for batches of queries; --passes 2 by an int8 copy too
   preprocess  image files to pixels: --images, or JPEGs and PNGs of 500 x 400 made for it
   oti         gradient steps of textual inversion, 32 images at once, phrases of 16 tokens
   phi         image features to pseudo-words
@@ -50,7 +50,7 @@ number of results and the length of prompts, and writes a report with plots.
 Examples:
   isearle bench
   isearle bench embed -j 1 --count 10 --dtype bf16 | tee new.txt
-  isearle bench search --rows 1000000 --dim 768 --batch 1,32 --two-pass
+  isearle bench search --rows 1000000 --dim 768 --batch 1,32 --passes 1,2
   isearle bench compare old.txt new.txt
   isearle bench embed --batch 8 --profile
   isearle bench scaling -o report/
@@ -74,7 +74,7 @@ type benchCommand struct {
 		rows, dims []int
 		types      []string
 		gallery    string
-		twoPass    bool
+		passes     []int
 		k          int
 	}
 }
@@ -92,7 +92,7 @@ func (c *benchCommand) flags(fs *pflag.FlagSet) {
 	fs.IntSliceVar(&c.search.rows, "rows", []int{100_000}, "search: galleries of so many `ROWS`")
 	fs.IntSliceVar(&c.search.dims, "dim", []int{512}, "search: features of so many `ELEMENTS`")
 	fs.StringSliceVar(&c.search.types, "row-dtype", []string{"f32"}, "search: `TYPES` of the rows: f32, f16, bf16")
-	fs.BoolVar(&c.search.twoPass, "two-pass", false, "search: by an int8 copy of the rows too; the results are the same")
+	fs.IntSliceVar(&c.search.passes, "passes", []int{1}, "search: in one pass, in two by an int8 copy of f32 rows, or 1,2 for both; the results are the same")
 	fs.StringVar(&c.search.gallery, "rows-from", "", "search: the rows of `FILE` (.npy), in place of random ones")
 	fs.IntVar(&c.search.k, "top", 50, "search: find the `K` best")
 	fs.StringVarP(&c.output, "output", "o", "", "scaling: write the report into `DIR`")
@@ -170,6 +170,9 @@ func (c *benchCommand) check(args []string, scaling bool) error {
 	if c.time <= 0 || slices.Min(positive) < 1 {
 		return usagef("--count, --time, --batch, --rows, --dim and --top are positive")
 	}
+	if len(c.search.passes) == 0 || slices.Min(c.search.passes) < 1 || slices.Max(c.search.passes) > 2 {
+		return usagef("--passes: 1 and 2 are possible")
+	}
 	for _, dt := range c.search.types {
 		if !slices.Contains([]string{"f32", "f16", "bf16"}, dt) {
 			return usagef("--row-dtype %s: f32, f16 and bf16 are possible", dt)
@@ -190,9 +193,11 @@ func (c *benchCommand) measure(ctx context.Context, s *session, b *bench.Bench, 
 		}
 		return b.Captions(ctx, m, name, texts)
 	case "search":
-		o := bench.SearchOptions{Rows: c.search.rows, Dims: c.search.dims, Gallery: c.search.gallery, TwoPass: c.search.twoPass, K: c.search.k}
+		o := bench.SearchOptions{Rows: c.search.rows, Dims: c.search.dims, Gallery: c.search.gallery, TwoPass: slices.Contains(c.search.passes, 2), K: c.search.k}
 		for _, dt := range c.search.types {
-			o.DTypes = append(o.DTypes, products[dt])
+			if slices.Contains(c.search.passes, 1) {
+				o.DTypes = append(o.DTypes, products[dt])
+			}
 		}
 		return b.Search(ctx, o)
 	case "preprocess":

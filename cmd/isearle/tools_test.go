@@ -69,7 +69,7 @@ func readWords(t *testing.T, path string) (ids []string, words [][]float32) {
 // The lines must be what benchstat reads: https://go.dev/design/14313-benchmark-format.
 func TestBench(t *testing.T) {
 	out := must(t, "", "isearle", "bench", "-m", smallModel(t), "--time", "1ns", "--count", "2", "--rows", "100", "--dim", "16", "-j", "1",
-		"--row-dtype", "f32,f16", "--two-pass")
+		"--row-dtype", "f32,f16", "--passes", "1,2")
 	header := regexp.MustCompile(`(?m)^goos: \S+\ngoarch: \S+\npkg: isearle\ndevice: .*\n(.+: .*\n)*model: small.safetensors\npeak-f32-GFLOP/s: [\d.e+]+\n`)
 	if !header.MatchString(out) {
 		t.Errorf("no header in\n%s", out)
@@ -94,7 +94,7 @@ func TestBench(t *testing.T) {
 		args []string
 	}{
 		{"speed", []string{"speed"}}, {"--count", []string{"--count", "0"}}, {"--batch", []string{"--batch", "4,0"}},
-		{"--row-dtype", []string{"--row-dtype", "i7"}}, {"compare", []string{"compare", "a"}}, {"-o", []string{"scaling"}}, {"-o", []string{"embed", "-o", "x"}},
+		{"--row-dtype", []string{"--row-dtype", "i7"}}, {"--passes", []string{"--passes", "3"}}, {"compare", []string{"compare", "a"}}, {"-o", []string{"scaling"}}, {"-o", []string{"embed", "-o", "x"}},
 	} {
 		fails(t, call(t, "", append([]string{"isearle", "bench"}, c.args...)...), exitUsage, c.says)
 	}
