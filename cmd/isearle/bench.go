@@ -35,7 +35,7 @@ Prints Go benchmark lines, which benchstat reads, or objects with --json. Withou
   search      the --top best of a gallery in memory, for batches of queries; --passes 2 by an int8 copy too
   preprocess  image files to pixels: --images, or JPEGs and PNGs of 500 x 400 made for it
   oti         gradient steps of textual inversion, 32 images at once, phrases of 16 tokens
-  phi         image features to pseudo-words
+  phi         image features to pseudo-words, and steps of phi's training, 256 images at once
   ops         every operation at every shape that the models use, each where they use it
   startup     a process of its own, from its start to the first image's feature (not measured unless asked for)
 
@@ -193,21 +193,18 @@ func (c *benchCommand) measure(ctx context.Context, s *session, b *bench.Bench, 
 		}
 		return b.Captions(ctx, m, name, texts)
 	case "search":
-		o := bench.SearchOptions{Rows: c.search.rows, Dims: c.search.dims, Gallery: c.search.gallery, TwoPass: slices.Contains(c.search.passes, 2), K: c.search.k}
-		for _, dt := range c.search.types {
-			if slices.Contains(c.search.passes, 1) {
-				o.DTypes = append(o.DTypes, products[dt])
-			}
-		}
-		return b.Search(ctx, o)
+		return b.Search(ctx, c.searches())
 	case "preprocess":
 		return c.preprocess(ctx, s, b)
 	case "oti":
 		return b.OTI(ctx, m, name)
 	case "phi":
-		return b.Phi(ctx, m.Config, name)
+		if err := b.Phi(ctx, m.Config, name); err != nil {
+			return err
+		}
+		return b.PhiTrain(ctx, m, name)
 	case "ops":
-		return b.Ops(ctx, m, name)
+		return b.Ops(ctx, m, name, c.searches())
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -215,6 +212,17 @@ func (c *benchCommand) measure(ctx context.Context, s *session, b *bench.Bench, 
 	}
 	return b.Startup(ctx, m, name, bench.StartupOptions{Model: c.model,
 		Program: []string{program, "embed", "--quiet", "--precision", c.precision, "-j", strconv.Itoa(b.Threads)}})
+}
+
+// searches are what a search is measured over.
+func (c *benchCommand) searches() bench.SearchOptions {
+	o := bench.SearchOptions{Rows: c.search.rows, Dims: c.search.dims, Gallery: c.search.gallery, TwoPass: slices.Contains(c.search.passes, 2), K: c.search.k}
+	for _, dt := range c.search.types {
+		if slices.Contains(c.search.passes, 1) {
+			o.DTypes = append(o.DTypes, products[dt])
+		}
+	}
+	return o
 }
 
 // texts are the captions to measure; nil for made ones.

@@ -74,7 +74,7 @@ func TestBench(t *testing.T) {
 	if !header.MatchString(out) {
 		t.Errorf("no header in\n%s", out)
 	}
-	line := regexp.MustCompile(`^Benchmark([A-Z]\w*)(/[\w-]+=[^\s/]+)+-1\s+\d+\s+\d+ ns/op(\s+[\d.e+-]+ [\w%/-]+)+$`)
+	line := regexp.MustCompile(`^Benchmark([A-Z]\w*)(/[\w-]+=[^\s/]+)+-1\s+\d+\s+\d+ ns/op(\s+[\d.e+-]+ [\w%/-]+)*$`)
 	kinds := map[string]int{}
 	for l := range strings.Lines(out) {
 		if strings.HasPrefix(l, "Benchmark") {
@@ -86,8 +86,14 @@ func TestBench(t *testing.T) {
 			kinds[m[1]]++
 		}
 	}
-	if kinds["Embed"] != 6 || kinds["Text"] != 6 || kinds["Search"] != 3*3*2 || kinds["Preprocess"] != 4 || kinds["OTI"] != 2 || kinds["Phi"] != 4 || kinds["Op"] < 40 {
+	if kinds["Embed"] != 6 || kinds["Text"] != 6 || kinds["Search"] != 3*3*2 || kinds["Preprocess"] != 4 || kinds["OTI"] != 2 || kinds["Phi"] != 4 || kinds["PhiTrain"] != 2 || kinds["Op"] < 40 {
 		t.Errorf("benchmarks %v", kinds)
+	}
+	for _, op := range []string{"patchembed", "tokenembed", "layernorm", "linear", "attention", "project", "copyrows", "lineargrad", "layernormgrad",
+		"attentiongrad", "weightgrad", "gathersum", "cosineloss", "infonce", "adamw", "multiply", "search", "searchmerge"} {
+		if !strings.Contains(out, "/op="+op+"/") {
+			t.Errorf("operation %s is not measured", op)
+		}
 	}
 	for _, c := range []struct {
 		says string

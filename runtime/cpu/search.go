@@ -149,7 +149,7 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 	start := d.profile.now()
 	d.pool.run(s.nq, s.merge.task)
 	if d.profile.on() {
-		d.profile.report(runtime.Event{Plan: "search", Index: 1, Name: "searchmerge", Work: runtime.Work{Rows: s.nq, DType: runtime.F32}}, start)
+		d.profile.report(runtime.Event{Plan: "search", Index: 1, Name: "searchmerge", Work: runtime.Work{Shape: fmt.Sprintf("best %d", s.k), Rows: s.nq, DType: runtime.F32}}, start)
 	}
 	s.merge.hits, s.merge.counts = nil, nil
 	return nil

@@ -11,9 +11,9 @@ import (
 	"isearle/weights"
 )
 
-// Ops measures every operation at every shape that the models use, where they use it: within the image tower, the text tower, phi and
-// steps of OTI, with what these leave in the caches. A line is the median of an operation's executions in one Plan.
-func (b *Bench) Ops(ctx context.Context, m *weights.CLIP, name string) error {
+// Ops measures every operation at every shape that the models use, where they use it: within the image tower, the text tower, phi,
+// steps of OTI and of phi's training, and searches, with what these leave in the caches. A line is the median of an operation's executions in one Plan.
+func (b *Bench) Ops(ctx context.Context, m *weights.CLIP, name string, o SearchOptions) error {
 	device, ok := b.Device.(runtime.Profiler)
 	if !ok {
 		return fmt.Errorf("benchmark Op: times of operations: %w", runtime.ErrUnsupported)
@@ -25,6 +25,8 @@ func (b *Bench) Ops(ctx context.Context, m *weights.CLIP, name string) error {
 		func() error { return whole.Captions(ctx, m, name, nil) },
 		func() error { return whole.Phi(ctx, m.Config, name) },
 		func() error { return whole.OTI(ctx, m, name) },
+		func() error { return whole.PhiTrain(ctx, m, name) },
+		func() error { return whole.Search(ctx, o) },
 	}
 	for range b.Count {
 		for _, kind := range kinds {

@@ -20,12 +20,9 @@ const otiSteps = 4
 
 // OTI measures gradient steps for a batch of 32 images, SEARLE's, with phrases of 16 tokens: forward of the template and of the
 // pseudo phrase, both losses, backward, AdamW and the average. The plain phrases' features are made before the first step and not
-// measured: a run of hundreds of steps makes each once. Gradients have no int8; f32 stands for it.
+// measured: a run of hundreds of steps makes each once.
 func (b *Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
-	dt, dtype := b.dtype()
-	if dt == runtime.I8 {
-		dt, dtype = runtime.F32, "f32"
-	}
+	dt, dtype := b.differentiable()
 	text, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{DType: dt, Grad: true})
 	if err != nil {
 		return err
@@ -34,9 +31,7 @@ func (b *Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
 	for _, n := range b.batches(oti.Defaults().Batch) {
 		o := oti.Defaults()
 		o.Steps, o.Batch, o.Parallel = otiSteps+1, n, n
-		// bos, a photo of dog that, nine words, eot: 16 tokens.
-		phrases := oti.NewPhrases(map[string][]string{"dog": {"a photo of dog that " + strings.Repeat("runs ", 9)}})
-		v, err := oti.New(b.Device, text, tokenizer.CLIP(), tokenizer.OpenAI, phrases, o)
+		v, err := oti.New(b.Device, text, tokenizer.CLIP(), tokenizer.OpenAI, phrases16(), o)
 		if err != nil {
 			return err
 		}
@@ -59,6 +54,20 @@ func (b *Bench) OTI(ctx context.Context, m *weights.CLIP, name string) error {
 		}
 	}
 	return nil
+}
+
+// phrases16 is a phrase of 16 tokens for a concept: the text's begin, a photo of dog that, nine words, its end.
+func phrases16() *oti.Phrases {
+	return oti.NewPhrases(map[string][]string{"dog": {"a photo of dog that " + strings.Repeat("runs ", 9)}})
+}
+
+// differentiable is the type of products that have gradients: f32 stands for int8.
+func (b *Bench) differentiable() (runtime.DType, string) {
+	dt, name := b.dtype()
+	if dt == runtime.I8 {
+		return runtime.F32, "f32"
+	}
+	return dt, name
 }
 
 // stepWatch takes the times of an inversion's steps.

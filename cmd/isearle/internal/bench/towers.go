@@ -2,13 +2,13 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
 	"isearle/clipnet"
 	"isearle/clipnet/tokenizer"
 	"isearle/phi"
-	"isearle/runtime"
 	"isearle/weights"
 )
 
@@ -114,17 +114,16 @@ func tokenised(c weights.Config, texts []string, n int) (list []clipnet.Prompt) 
 // Phi measures the textual inversion network of a model's shape, with SEARLE's hidden width, four times the feature's.
 func (b *Bench) Phi(ctx context.Context, c weights.Config, name string) error {
 	in, out := c.EmbedDim, c.Text.Width
-	rng := rand.New(rand.NewPCG(5, 5))
-	net, flop := &phi.Network{Act: runtime.GELU}, 0.0
-	for _, s := range [][2]int{{4 * in, in}, {4 * in, 4 * in}, {out, 4 * in}} {
-		net.Layers = append(net.Layers, phi.Layer{Out: s[0], In: s[1], W: normal(rng, s[0]*s[1]), B: normal(rng, s[0])})
-		flop += 2 * float64(s[0]*s[1])
+	net, flop := phi.New(phi.MLP, in, 0, out, 5), 0.0
+	for _, l := range net.Layers {
+		flop += 2 * float64(l.Out*l.In)
 	}
 	enc, err := phi.NewEncoder(b.Device, net)
 	if err != nil {
 		return err
 	}
 	defer enc.Close()
+	rng := rand.New(rand.NewPCG(5, 5))
 	for _, n := range b.batches(1, 32) {
 		features, words := normal(rng, n*in), make([]float32, n*out)
 		err := b.run(ctx, task{
@@ -133,6 +132,41 @@ func (b *Bench) Phi(ctx context.Context, c weights.Config, name string) error {
 			items: float64(n), unit: "features", flop: float64(n) * flop,
 		})
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PhiTrain measures steps of the network's training by SEARLE's defaults: 256 images and their phrases of 16 tokens.
+func (b *Bench) PhiTrain(ctx context.Context, m *weights.CLIP, name string) error {
+	dt, dtype := b.differentiable()
+	text, err := clipnet.NewTextEncoder(b.Device, m, clipnet.Options{DType: dt, Grad: true})
+	if err != nil {
+		return err
+	}
+	defer text.Close()
+	for _, n := range b.batches(phi.TrainDefaults().Batch) {
+		o := phi.TrainDefaults()
+		o.Batch = max(2, n)
+		rng := rand.New(rand.NewPCG(6, 6))
+		examples := make([]phi.Example, o.Batch)
+		for i := range examples {
+			examples[i] = phi.Example{Name: fmt.Sprint(i), Feature: normal(rng, text.Dim()), Token: normal(rng, text.Width()), Concepts: []string{"dog"}}
+		}
+		t, err := phi.NewTrainer(b.Device, text, tokenizer.CLIP(), tokenizer.OpenAI, phrases16(), examples, o)
+		if err != nil {
+			return err
+		}
+		err = b.run(ctx, task{
+			name: fmt.Sprintf("PhiTrain/model=%s/dtype=%s/batch=%d", name, dtype, o.Batch),
+			call: func() error { // of one step
+				_, err := t.Epoch(ctx)
+				return err
+			},
+			items: 1, unit: "steps",
+		})
+		if err := errors.Join(err, t.Close()); err != nil {
 			return err
 		}
 	}

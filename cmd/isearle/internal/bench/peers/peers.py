@@ -54,8 +54,9 @@ def rows(data, quick):
                        {p: (f"{p}:text", dict(how=how)) for p in ("ort_f32", "ort_f32opt", "openvino_f32", "torch_f32")}, 2, target, ("ort_f32",)))
     for db in ("100k", "1m"):
         for b, one, two in ((1, 1.0, 3.0), (32, 2.3, 2.3), (256, 1.05, 2.5)):
-            peers = {p: (f"{p}:{db}", dict(batch=b)) for p in ("faiss_1thread", "faiss", "faiss_blas", "usearch", "torch_f32_topk", "torch_bf16_topk")}
-            slow = {1: (), 32: ("faiss_1thread", "usearch", "faiss"), 256: ("faiss_1thread", "usearch", "faiss")}[b]
+            peers = {f"faiss_{m}": (f"faiss:{db}", dict(batch=b, mode=m)) for m in ("1thread", "default", "blas")}
+            peers |= {p: (f"{p}:{db}", dict(batch=b)) for p in ("usearch", "torch_f32_topk", "torch_bf16_topk")}
+            slow = {1: (), 32: ("faiss_1thread", "usearch", "faiss_default"), 256: ("faiss_1thread", "usearch", "faiss_default")}[b]
             for passes, target in ((1, one), (2, two)):
                 out.append(Row(f"topk_{db}", f"batch {b}, " + ("one pass", "two passes")[passes - 1],
                                ["search", "--rows-from", f"{data}/db_{db}.npy", "--batch", str(b), "--top", "10", "--passes", str(passes)],
@@ -123,7 +124,7 @@ class Peer(Side):
         env = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_PROGRESS_BARS="1", OMP_WAIT_POLICY="PASSIVE", TORCHINDUCTOR_CACHE_DIR=f"{o.peers}/inductor")
         for v in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             env[v] = str(threads)
-        super().__init__([o.python, f"{HERE}/jobs.py", job, str(threads), o.data], env)
+        super().__init__([o.python, "-W", "ignore", f"{HERE}/jobs.py", job, str(threads), o.data], env)
 
     def measure(self, case, seconds):
         r = self.ask(json.dumps(dict(case=case, time=seconds)))
@@ -211,7 +212,7 @@ def accuracy(o):
             print(f"accuracy of {k}: {p.stderr.strip()}", file=sys.stderr)
             with contextlib.suppress(FileNotFoundError):
                 os.remove(f"{made}/{k}.npy")
-    out = subprocess.run([o.python, f"{HERE}/jobs.py", "lost", made, "demo", "64", world, o.data], stdout=subprocess.PIPE, text=True, check=True).stdout
+    out = subprocess.run([o.python, "-W", "ignore", f"{HERE}/jobs.py", "lost", made, "demo", "64", world, o.data], stdout=subprocess.PIPE, text=True, check=True).stdout
     return dict(section="accuracy", date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), lost=json.loads(out))
 
 
@@ -314,7 +315,7 @@ def prepare(o, wanted):
         subprocess.run([o.python, "-c", "import zstandard, sys; zstandard.ZstdDecompressor().copy_stream(open(sys.argv[1], 'rb'), open(sys.argv[2], 'wb'))",
                         f"{ROOT}/weights/demo/model/model.safetensors.zst", f"{o.data}/demo/model.safetensors"], check=True)
         subprocess.run(["cp", f"{ROOT}/weights/demo/model/config.json", f"{o.data}/demo/"], check=True)
-    subprocess.run([o.python, f"{HERE}/jobs.py", "prepare", o.data, ",".join(wanted)], check=True)
+    subprocess.run([o.python, "-W", "ignore", f"{HERE}/jobs.py", "prepare", o.data, ",".join(wanted)], check=True)
 
 
 def main():
