@@ -90,13 +90,12 @@ func (p *product) block(w *worker, first, last, j int, ahead []float32) {
 		if part+1 < parts {
 			next = panel[to*nr : p.cut(part+2, parts)*nr]
 		}
-		if wide != nil {
-			p.k.Widen(wide, words(b), to-from)
-			b = wide
-		}
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
-			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, j, from, to, share(next, t, tiles))
+			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, wide, j, from, to, share(next, t, tiles))
+			if wide != nil {
+				b = nil // widened
+			}
 			if part+1 == parts && p.end.tile != nil {
 				p.end.finish(y[lo*ld:], ld, first+lo, hi-lo, col, width, nr, spare)
 			}
@@ -109,13 +108,15 @@ func (p *product) block(w *worker, first, last, j int, ahead []float32) {
 	}
 }
 
-// tile multiplies rows of a, from row i on, by rows from to to-1 of panel j, which are b.
-func (p *product) tile(y []float32, ld, i, rows int, b []float32, j, from, to int, next []float32) {
+// tile multiplies rows of a, from row i on, by rows from to to-1 of panel j, which are b, or behind the first tile in wide.
+func (p *product) tile(y []float32, ld, i, rows int, b, wide []float32, j, from, to int, next []float32) {
 	switch a, lda := p.a.from(i, 0), p.a.stride; {
 	case p.w.dt == runtime.I8:
 		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], p.w.scales(j), next)
-	case p.widens():
-		p.k.Gemm(y, ld, a[2*from:], lda, rows, b, min(2*to, p.w.k)-2*from, from > 0, next)
+	case wide != nil && b != nil:
+		p.k.GemmWiden(y, ld, a[2*from:], lda, rows, words(b), to-from, from > 0, wide, next)
+	case wide != nil:
+		p.k.Gemm(y, ld, a[2*from:], lda, rows, wide, 2*(to-from), from > 0, next)
 	case p.w.dt == runtime.BF16:
 		p.k.GemmBF16(y, ld, words(a), lda, rows, words(b), to, next)
 	default:
@@ -123,7 +124,7 @@ func (p *product) tile(y []float32, ld, i, rows int, b []float32, j, from, to in
 	}
 }
 
-// widens says whether parts of panels are converted to floats, once for all tiles of a block.
+// widens says whether parts of panels are converted to floats by the first tile of a block, for the others.
 func (p *product) widens() bool { return p.w.dt == runtime.BF16 && p.k.GemmBF16 == nil }
 
 // wideFloats is the room for a part of a panel, as floats.

@@ -116,8 +116,13 @@ func (c *compiler) encoded(w *packed, rows int) (a matrix, aq []float32, encode 
 		a = c.matrix(rows, wordStride(w.dt, w.k))
 		encode = func(i int, x []float32) { k.RoundPairs(words(a.row(i)), x) }
 	case w.dt == runtime.BF16:
-		a = c.matrix(rows, w.k)
-		encode = func(i int, x []float32) { k.Round(a.row(i), x) }
+		even := 2 * w.depth()
+		a = c.matrix(rows, even)
+		encode = func(i int, x []float32) {
+			row := a.row(i)
+			row[even-1] = 0
+			k.Round(row, x)
+		}
 	default:
 		a = c.matrix(rows, w.k)
 		encode = func(i int, x []float32) { copy(a.row(i), x) }

@@ -82,25 +82,29 @@ func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), 
 
 // checkWords wraps the products of words and what makes words.
 func checkWords(c *Kernels, k Kernels) {
-	tile := func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int) {
+	tile := func(c []float32, ldc int, a, lda, depth, rows int, b []uint32, words int) {
 		if rows < 1 || rows > k.MR || words < 1 {
 			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, k.MR, words))
 		}
-		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > len(a)) {
-			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, len(a)))
+		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || (rows-1)*lda+depth > a {
+			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))
 		}
 		need(c, (rows-1)*ldc+k.NR)
-		need(a, (rows-1)*lda+words)
 		need(b, words*k.NR)
 	}
 	if k.GemmBF16 != nil {
 		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
-			tile(c, ldc, a, lda, rows, b, words)
+			tile(c, ldc, len(a), lda, words, rows, b, words)
 			k.GemmBF16(c, ldc, a, lda, rows, b, words, next)
 		}
 	}
+	c.GemmWiden = func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
+		tile(c, ldc, len(a), lda, 2*words, rows, b, words)
+		need(wide, 2*words*k.NR)
+		k.GemmWiden(c, ldc, a, lda, rows, b, words, acc, wide, next)
+	}
 	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
-		tile(c, ldc, a, lda, rows, b, words)
+		tile(c, ldc, len(a), lda, words, rows, b, words)
 		need(aq, 2*rows)
 		need(bq, 2*k.NR)
 		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, next)
@@ -114,13 +118,6 @@ func checkWords(c *Kernels, k Kernels) {
 	c.Round = func(dst, x []float32) {
 		need(dst, len(x))
 		k.Round(dst, x)
-	}
-	c.Widen = func(dst []float32, b []uint32, words int) {
-		if words > 0 {
-			need(dst, 2*words*k.NR)
-			need(b, words*k.NR)
-			k.Widen(dst, b, words)
-		}
 	}
 	c.QuantiseU8 = func(dst []uint32, x []float32) (scale, least float32) {
 		if len(x) == 0 {

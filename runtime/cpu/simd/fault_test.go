@@ -102,7 +102,6 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 	k.RoundPairs(fenced(f[0], make([]uint32, 8*blocks), last), fenced(f[1], random(1, n, 1), last))
 	k.Round(fenced(f[0], make([]float32, n), last), fenced(f[1], random(1, n, 1), last))
 	k.QuantiseU8(fenced(f[0], make([]uint32, 4*blocks), last), fenced(f[1], random(1, n, 1), last))
-	k.Widen(fenced(f[0], make([]float32, 2*n*k.NR), last), fenced(f[1], make([]uint32, n*k.NR), last), n)
 	for rows := 1; rows <= k.MR && n > 0; rows++ {
 		a, b := fenced(f[0], make([]uint32, rows*n), last), fenced(f[1], make([]uint32, n*k.NR), last)
 		c := fenced(f[2], make([]float32, rows*k.NR), last)
@@ -112,6 +111,7 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 		if k.GemmBF16 != nil {
 			k.GemmBF16(c, k.NR, a, n, rows, b, n, c)
 		}
+		k.GemmWiden(c, k.NR, fenced(f[0], make([]float32, 2*rows*n), last), 2*n, rows, b, n, true, fenced(f[3], make([]float32, 2*n*k.NR), last), c)
 	}
 }
 

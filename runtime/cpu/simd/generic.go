@@ -23,7 +23,7 @@ var generic = Kernels{
 	GemmI8:        gemmI8Generic,
 	RoundPairs:    roundPairsGeneric,
 	Round:         roundGeneric,
-	Widen:         widenGeneric,
+	GemmWiden:     gemmWidenGeneric,
 	QuantiseU8:    quantiseU8Generic,
 	LayerNorm:     layerNormGeneric,
 	Bias:          biasGeneric,

@@ -51,9 +51,11 @@ type Kernels struct {
 	//	c[i*ldc+j] = sum over p < words of a[i*lda+p].b[p*NR+j]
 	//
 	// by VDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
-	// and sums alike, flushed to zero. It is nil in a set that is faster with Widen and Gemm, whose sums differ from these by
+	// and sums alike, flushed to zero. It is nil in a set that is faster with GemmWiden and Gemm, whose sums differ from these by
 	// some roundings of float32: much less than the rounding of the factors. next is as for Gemm.
 	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32)
+	// GemmWiden is Gemm with a panel of bfloat16 words, k being 2*words. It leaves the panel's floats in wide, for Gemm with more rows.
+	GemmWiden func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32)
 	// GemmI8 is GemmBF16 for words of unsigned bytes in a and signed ones in b, whose sums are exact 32-bit integers:
 	//
 	//	c[i*ldc+j] = aq[2*i]*bq[j]*(sum over p < words of a[i*lda+p].b[p*NR+j]) + aq[2*i+1]*bq[NR+j]
@@ -65,8 +67,6 @@ type Kernels struct {
 	RoundPairs func(dst []uint32, x []float32)
 	// Round rounds x to bfloat16 and leaves it in float32. dst may be x.
 	Round func(dst, x []float32)
-	// Widen makes a panel of floats, 2*words deep, of one of bfloat16 words.
-	Widen func(dst []float32, b []uint32, words int)
 	// QuantiseU8 makes words of the bytes u = (x-least)/scale, rounded to nearest, where least is the minimum of x and scale 1/255 of
 	// its span. A row that is not finite gets a scale that is not. It writes whole
 	// blocks of 4 words; what is behind x is undefined.

@@ -4,11 +4,20 @@ package simd
 
 import "golang.org/x/sys/cpu"
 
-// pairsTile and quadsTile are the loops for one height of tile.
+// wideTile, pairsTile and quadsTile are the loops for one height of tile.
 type (
+	wideTile  func(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide, next *float32, step int)
 	pairsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, next *float32, step int)
 	quadsTile func(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq, bq, next *float32, step int)
 )
+
+// gemmWiden is GemmWiden by the tiles of 1, 2, ... rows.
+func gemmWiden(tiles []wideTile) func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
+	return func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
+		ahead, step := spread(&c[0], next, 2*words)
+		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, acc, &wide[0], ahead, step)
+	}
+}
 
 // gemmPairs is GemmBF16 by the tiles of 1, 2, ... rows.
 func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
@@ -27,6 +36,11 @@ func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, ro
 }
 
 var (
+	wideAVX512 = []wideTile{gemmWiden1AVX512, gemmWiden2AVX512, gemmWiden3AVX512, gemmWiden4AVX512, gemmWiden5AVX512,
+		gemmWiden6AVX512, gemmWiden7AVX512, gemmWiden8AVX512, gemmWiden9AVX512, gemmWiden10AVX512, gemmWiden11AVX512,
+		gemmWiden12AVX512, gemmWiden13AVX512}
+	wideAVX2 = []wideTile{gemmWiden1AVX2, gemmWiden2AVX2, gemmWiden3AVX2, gemmWiden4AVX2, gemmWiden5AVX2, gemmWiden6AVX2}
+
 	pairsAVX512 = []pairsTile{gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512,
 		gemmBF16x5AVX512, gemmBF16x6AVX512, gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512,
 		gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512, gemmBF16x13AVX512}
@@ -39,16 +53,15 @@ var (
 )
 
 // words adds to a set what makes and multiplies words.
-func (k Kernels) words(quads []quadsTile, roundPairs func(dst *uint32, x []float32), widen func(dst *float32, b *uint32, words int),
+func (k Kernels) words(wide []wideTile, quads []quadsTile, roundPairs func(dst *uint32, x []float32),
 	quantise func(dst *uint32, x []float32) (scale, least float32)) Kernels {
-	k.GemmI8 = gemmQuads(quads)
+	k.GemmWiden, k.GemmI8 = gemmWiden(wide), gemmQuads(quads)
 	k.RoundPairs = func(dst []uint32, x []float32) { roundPairs(&dst[0], x) }
-	k.Widen = func(dst []float32, b []uint32, words int) { widen(&dst[0], &b[0], words) }
 	k.QuantiseU8 = func(dst []uint32, x []float32) (scale, least float32) { return quantise(&dst[0], x) }
 	return k
 }
 
-func avx2Words() Kernels { return setAVX2.words(quadsAVX2, roundPairsAVX2, widenAVX2, quantiseAVX2) }
+func avx2Words() Kernels { return setAVX2.words(wideAVX2, quadsAVX2, roundPairsAVX2, quantiseAVX2) }
 
 // avx512Words takes bytes' products from AVX512_VNNI (Cascade Lake, Zen 4) where the machine has it; sums are the same without.
 func avx512Words(vnni bool) Kernels {
@@ -56,7 +69,7 @@ func avx512Words(vnni bool) Kernels {
 	if vnni {
 		quads = quadsNativeAVX512
 	}
-	return setAVX512.words(quads, roundPairsAVX512, widenAVX512, quantiseAVX512)
+	return setAVX512.words(wideAVX512, quads, roundPairsAVX512, quantiseAVX512)
 }
 
 // avx512Sets are AVX-512 without and with VDPBF16PS, the faster one first. AMD's cores and Intel's Cooper Lake do two of

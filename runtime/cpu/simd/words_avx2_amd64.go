@@ -82,6 +82,174 @@ func gemmI8x5AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int,
 //go:noescape
 func gemmI8x6AVX2(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 1 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden1AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 2 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden2AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 3 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden3AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 4 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden4AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 5 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden5AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 16 {
+//			wide[(2*p)*16+j], wide[(2*p+1)*16+j] = low(b[p*16+j]), high(b[p*16+j])
+//		}
+//	}
+//
+//	for i := range 6 {
+//		for j := range 16 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*16+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden6AVX2(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
 //	for i := range x {
 //		dst[i/2] |= uint32(bf16(x[i])) << (i % 2 * 16)
 //	}
@@ -97,17 +265,6 @@ func roundPairsAVX2(dst *uint32, x []float32)
 //
 //go:noescape
 func roundHighAVX2(dst []float32, x []float32)
-
-// for p := range words { // at least 1
-//
-//		for j := range 16 {
-//			dst[(2*p)*16+j] = low(b[p*16+j])
-//			dst[(2*p+1)*16+j] = high(b[p*16+j])
-//		}
-//	}
-//
-//go:noescape
-func widenAVX2(dst *float32, b *uint32, words int)
 
 // least, most := slices.Min(x), slices.Max(x)
 // scale = max(most-least, tiny) / 255

@@ -667,6 +667,370 @@ func gemmI8Native12AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, wo
 //go:noescape
 func gemmI8Native13AVX512(c *float32, ldc int, a *uint32, lda int, b *uint32, words int, aq *float32, bq *float32, next *float32, step int)
 
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 1 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden1AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 2 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden2AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 3 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden3AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 4 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden4AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 5 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden5AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 6 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden6AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 7 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden7AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 8 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden8AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 9 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden9AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 10 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden10AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 11 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden11AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 12 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden12AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
+//	for p := range words {
+//		for j := range 32 {
+//			wide[(2*p)*32+j], wide[(2*p+1)*32+j] = low(b[p*32+j]), high(b[p*32+j])
+//		}
+//	}
+//
+//	for i := range 13 {
+//		for j := range 32 {
+//			sum := float32(0)
+//			if acc {
+//				sum = c[i*ldc+j]
+//			}
+//			for p := range 2 * words {
+//				sum = fma(a[i*lda+p], wide[p*32+j], sum)
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
+//
+//	for p := 0; p+2 <= words; p += 2 {
+//		for line := range 8 {
+//			prefetch(next + step*(p/2) + 64*line) // bytes, to the second level
+//		}
+//	}
+//
+//go:noescape
+func gemmWiden13AVX512(c *float32, ldc int, a *float32, lda int, b *uint32, words int, acc bool, wide *float32, next *float32, step int)
+
 // cpuid returns what the instruction says of the machine.
 func cpuid(leaf uint32, subleaf uint32) (eax uint32, ebx uint32, ecx uint32, edx uint32)
 
@@ -685,17 +1049,6 @@ func roundPairsAVX512(dst *uint32, x []float32)
 //
 //go:noescape
 func roundHighAVX512(dst []float32, x []float32)
-
-// for p := range words { // at least 1
-//
-//		for j := range 32 {
-//			dst[(2*p)*32+j] = low(b[p*32+j])
-//			dst[(2*p+1)*32+j] = high(b[p*32+j])
-//		}
-//	}
-//
-//go:noescape
-func widenAVX512(dst *float32, b *uint32, words int)
 
 // least, most := slices.Min(x), slices.Max(x)
 // scale = max(most-least, tiny) / 255

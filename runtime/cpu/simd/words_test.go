@@ -213,17 +213,28 @@ func TestRound(t *testing.T) {
 	})
 }
 
-func TestWiden(t *testing.T) {
+// TestGemmWiden checks the panel of floats and, bit for bit, the product with it.
+func TestGemmWiden(t *testing.T) {
 	eachWordSet(t, func(t *testing.T, k *Kernels) {
-		for _, n := range []int{0, 1, 2, 3, 77} {
-			b := guard("b", floats32(words(1, n*k.NR, quadOf)), 1)
-			dst := guard("dst", make([]float32, 2*n*k.NR), 2)
-			k.Widen(dst.v, bits32(b.v), n)
-			dst.check(t)
-			for i, w := range bits32(b.v) {
-				p, j := i/k.NR, i%k.NR
-				if low, high := math.Float32bits(dst.v[2*p*k.NR+j]), math.Float32bits(dst.v[(2*p+1)*k.NR+j]); low != w<<16 || high != w&0xffff0000 {
-					t.Fatalf("word %#x of row %d becomes %#x and %#x", w, p, low, high)
+		for _, n := range []int{1, 2, 3, 4, 5, 77} {
+			for rows := 1; rows <= k.MR; rows++ {
+				for _, acc := range []bool{false, true} {
+					lda, ldc := 2*n+rows%3, k.NR+rows%5
+					a, b := guard("a", random(1, (rows-1)*lda+2*n, 1), 1), guard("b", floats32(words(2, n*k.NR, pairOf)), 2)
+					before := random(3, (rows-1)*ldc+k.NR, 1)
+					c, wide := guard("c", before, 3), guard("wide", make([]float32, 2*n*k.NR), 1)
+					k.GemmWiden(c.v, ldc, a.v, lda, rows, bits32(b.v), n, acc, wide.v, b.v[n%2*len(b.v):])
+					for _, g := range []*guarded{a, b, c, wide} {
+						g.check(t)
+					}
+					for i, w := range bits32(b.v) {
+						p, j := i/k.NR, i%k.NR
+						if low, high := math.Float32bits(wide.v[2*p*k.NR+j]), math.Float32bits(wide.v[(2*p+1)*k.NR+j]); low != w<<16 || high != w&0xffff0000 {
+							t.Fatalf("word %#x of row %d becomes %#x and %#x", w, p, low, high)
+						}
+					}
+					k.Gemm(before, ldc, a.v, lda, rows, wide.v, 2*n, acc, nil)
+					equalBits(t, fmt.Sprintf("%d rows, %d words, acc %v", rows, n, acc), c.v, before)
 				}
 			}
 		}
