@@ -49,6 +49,11 @@ func SearchScope(t *testing.T, open func(threads int) runtime.Device, scope Scop
 	for name, g := range adversarial() {
 		t.Run(name, func(t *testing.T) { scope.run(t, devs, g, g.adverseQueries()) })
 	}
+	for _, dt := range []runtime.DType{runtime.F32, runtime.F16, runtime.BF16} {
+		t.Run(fmt.Sprint("dominantqueries/", dt), func(t *testing.T) {
+			scope.run(t, devs, newGallery("gallery", dt, 300, 48), dominantQueries(48))
+		})
+	}
 	t.Run("refusals", func(t *testing.T) { searchRefusals(t, devs[0]) })
 	t.Run("reuse", func(t *testing.T) { searchReuse(t, devs[len(devs)/2]) })
 }
@@ -67,7 +72,8 @@ func scans(skip bool) []scan {
 		{batch: 33, chunk: 1 << 20, skip: skip},
 		{batch: 1, chunk: 1 << 20, skip: skip},
 		{batch: 2, chunk: 17, skip: skip, backwards: true},
-		{batch: 33, chunk: 257, skip: skip, misaligned: true},
+		{batch: 30, chunk: 257, skip: skip, misaligned: true},
+		{batch: 31, chunk: 1 << 20, skip: skip},
 		{batch: 1, chunk: 1 << 20, skip: skip, coarse: true},
 		{batch: 1, chunk: 100, skip: skip, coarse: true, misaligned: true},
 		{batch: 2, chunk: 300, skip: skip, coarse: true, backwards: true},

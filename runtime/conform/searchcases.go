@@ -33,6 +33,9 @@ func adversarial() map[string]*gallery {
 	integers := build(func(r int, x []float32) {
 		for j := range x {
 			x[j] = float32(math.RoundToEven(40 * max(-3, min(3, float64(x[j])))))
+			if r%7 == 0 { // parallel to what is lost of a query
+				x[j] = float32(39 - r%20/2)
+			}
 		}
 		x[0] = float32(r % 3)
 	})
@@ -102,7 +105,7 @@ func (g *gallery) keep() {
 
 // adverseQueries are random ones, those that make the galleries' tricks matter, and degenerate ones.
 func (g *gallery) adverseQueries() []float32 {
-	queries := append(random("adverse queries", 5*g.dim), random("one row", g.dim)...)
+	queries := append(random("adverse queries", 14*g.dim), random("one row", g.dim)...)
 	// One element is so large that a device's integers may keep nothing of the others, in 16 bits and in 8.
 	for _, rest := range []float32{1.2e-5, 3e-3} {
 		x := make([]float32, g.dim)
@@ -118,6 +121,16 @@ func (g *gallery) adverseQueries() []float32 {
 			x[j] = fill[(j+q)%2]
 		}
 		queries = append(queries, x...)
+	}
+	return queries
+}
+
+// dominantQueries are random but for two dimensions that are far larger in all of them, as in CLIP's text features.
+func dominantQueries(dim int) []float32 {
+	queries := random("dominant queries", 33*dim)
+	for q := 0; q < len(queries); q += dim {
+		queries[q+7] += 30
+		queries[q+dim-1] -= 12
 	}
 	return queries
 }

@@ -153,9 +153,10 @@ func (p *product) parts() int {
 }
 
 // cut is the row of a panel where a part begins, a multiple of 16.
-func (p *product) cut(part, parts int) int {
-	return min(p.w.depth(), blocks(p.w.depth(), 16*parts)*16*part)
-}
+func (p *product) cut(part, parts int) int { return cut(p.w.depth(), part, parts) }
+
+// cut is where a part of a depth begins, a multiple of 16.
+func cut(depth, part, parts int) int { return min(depth, blocks(depth, 16*parts)*16*part) }
 
 // share is part t of n of what is fetched, in whole cache lines.
 func share(v []float32, t, n int) []float32 {

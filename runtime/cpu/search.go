@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"unsafe"
 
 	"isearle/runtime"
 )
@@ -24,10 +25,15 @@ type search struct {
 	coarse coarseBound
 	merge  merge
 
-	first int
-	chunk runtime.Chunk
-	rows  int // of a task
-	scan  func(*worker, int)
+	many   bool      // queries are the packed side
+	panels []float32 // of queries, if so
+
+	first   int
+	chunk   runtime.Chunk
+	aligned bool // the chunk's elements lie where their type wants them
+	rows    int  // of a task
+	scan    func(*worker, int)
+	rank    func(*worker, int) // scores a query's candidates
 }
 
 // NewSearch implements runtime.Device.
@@ -41,6 +47,7 @@ func (d *Device) NewSearch(dim int) (runtime.Search, error) {
 	}
 	s.rows = max(1, min(blockFloats/dim, maxBlockRows)/d.k.NR) * d.k.NR
 	s.scan = func(w *worker, task int) { s.workers[w.id].block(w, task) }
+	s.rank = func(w *worker, q int) { s.workers[w.id].rank(q) }
 	s.merge.task = func(w *worker, q int) { s.finish(s.workers[w.id], q) }
 	return s, nil
 }
@@ -78,7 +85,10 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 	for _, w := range s.workers {
 		w.begin(nq, k)
 	}
-	s.coarse.prepared = false
+	s.coarse.begin(s.dim)
+	if s.many = s.manyQueries(); s.many {
+		s.packQueries()
+	}
 	return nil
 }
 
@@ -91,11 +101,15 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.first, s.chunk = first, c
-	s.coarse.chunk(s.queries, s.dim, c.Coarse)
+	s.aligned = uintptr(unsafe.Pointer(unsafe.SliceData(c.Data)))%uintptr(c.DType.Size()) == 0
+	s.coarse.chunk(s)
 	start := d.profile.now()
 	d.pool.run(blocks(c.Rows, s.rows), s.scan)
+	if s.coarse.way != readAll {
+		d.pool.run(s.nq, s.rank)
+	}
 	if d.profile.on() {
-		if !s.coarse.on {
+		if s.coarse.way == readAll {
 			c.Coarse = nil
 		}
 		d.profile.report(runtime.Event{Plan: "search", Name: "search", Work: runtime.SearchWork(c, s.nq, s.dim)}, start)

@@ -2,8 +2,9 @@ package cpu
 
 import (
 	"math"
+	"math/bits"
+	"slices"
 
-	"isearle/runtime"
 	"isearle/runtime/cpu/simd"
 )
 
@@ -25,24 +26,38 @@ import (
 //
 //	|c| (h |w.v| + slack) + reach L + |base|,    h |w.v| <= (|q| + D) V,                                      (3)
 //
-// and loses at most 2 tiny of the factor of c, and 8 tiny, where results underflow. Together, with r = 16u for (3):
+// and loses at most 2 tiny of the factor of c, and 8 tiny, where results underflow. For these losses, and those of (2), there is
+// normal = 2^-126, the smallest number with which arithmetic is not slow. Together, with r = 16u for (3):
 //
-//	S <= q.m + g|q||m| + r(|q.m| + g|q||m|) + (2n+8) tiny  +  c h (w.v)
-//	     `------------------- base ---------------------'
-//	     + |c| ((D + (g+r)(|q|+D)) V + 2 tiny)  +  L |q| (1+g+r)                                             (4)
-//	           `------------ slack -----------'    `- reach -'
+//	S <= q.m + g|q||m| + r(|q.m| + g|q||m|) + normal  +  c h (w.v)
+//	     `---------------- base --------------------'
+//	     + |c| ((D + (g+r)(|q|+D)) V + normal)  +  L |q| (1+g+r)                                             (4)
+//	           `------------ slack ----------'    `- reach -'
 //
 // D <= |q|, so that r's share of slack is at least 16u/2.6 of it: enough for (3). Sums and products of (4), and |q|, |m|, D
 // and q.m, are computed in f64 and rounded upwards; their relative errors, below (n+8) 2^-52, are outweighed many times by
 // the factor 1.01 on g. No partial sum overflows while |q| times |m| + |c|V + L is below 2^126, as each is at most 2.6 times
 // that; rows for which this is not known, and rows whose bound is NaN, are kept.
+//
+// Many queries are compared with codes panel by panel, in searchpanel.go.
 type coarseBound struct {
-	on       bool
-	prepared bool // the queries of this scan
+	way      coarseWay // of the chunk
+	prepared coarseWay // what the queries are prepared for
+	mean     []float32 // of the chunk, for which queries have been completed
 	n        int
 	words    []int16 // w, by query
 	queries  []coarseQuery
+	panels   coarsePanels
 }
+
+// coarseWay is how use is made of a coarse copy.
+type coarseWay int
+
+const (
+	readAll coarseWay = iota // none
+	byQuery
+	byPanel
+)
 
 // coarseQuery is what does not depend on the gallery, and the bound.
 type coarseQuery struct {
@@ -52,10 +67,13 @@ type coarseQuery struct {
 
 const (
 	unitRoundoff = 0x1p-24
-	tiny         = 0x1p-149
+	normal       = 0x1p-126 // at least (2n+12) tiny
 	noOverflow   = 0x1p126
 	largestCode  = 128
 )
+
+// coarseQueries is up to how many queries are compared with codes one by one.
+const coarseQueries = 8
 
 // gamma is g, with a margin for the bound's own rounding.
 func (b *coarseBound) gamma() float64 {
@@ -63,49 +81,59 @@ func (b *coarseBound) gamma() float64 {
 	return 1.01 * nu / (1 - nu)
 }
 
-// chunk prepares for a chunk's coarse copy, which is made use of where that costs less than it saves.
-func (b *coarseBound) chunk(queries []float32, dim int, c *runtime.Coarse) {
-	b.on = c != nil && dim%simd.ScanDepth == 0 && len(queries) <= coarseQueries*dim
-	if !b.on {
+// size is V.
+func (b *coarseBound) size() float64 { return largestCode * math.Sqrt(float64(b.n)) }
+
+// begin forgets the queries of the last scan.
+func (b *coarseBound) begin(dim int) { b.n, b.prepared, b.mean = dim, readAll, b.mean[:0] }
+
+// chunk prepares for a search's chunk.
+func (b *coarseBound) chunk(s *search) {
+	c := s.chunk.Coarse
+	b.way = byPanel
+	if s.nq <= coarseQueries {
+		b.way = byQuery
+	}
+	if c == nil || s.dim%simd.ScanDepth != 0 || s.dim > maxPanelDim {
+		b.way = readAll
 		return
 	}
-	if !b.prepared {
-		b.prepare(queries, dim)
-	}
-	mean := math.Sqrt(dot64(c.Mean, c.Mean))
-	for i := range b.queries {
-		q := &b.queries[i]
-		center := dot64(queries[i*dim:][:dim], c.Mean)
-		width := b.gamma() * q.norm * mean
-		q.bound.Base = upwards(center + width + 16*unitRoundoff*(math.Abs(center)+width) + float64(2*dim+8)*tiny)
-		q.bound.Limit = -1
-		if (q.norm+q.lost)*float64(q.bound.Size) < noOverflow {
-			q.bound.Limit = float32((noOverflow/q.norm)*(1-1e-6) - mean)
+	if b.prepared != b.way {
+		b.prepared, b.mean = b.way, b.mean[:0]
+		if b.way == byQuery {
+			b.prepare(s.queries)
+		} else {
+			b.panels.prepare(b, s)
 		}
+	}
+	if slices.Equal(b.mean, c.Mean) {
+		return
+	}
+	b.mean = append(b.mean[:0], c.Mean...)
+	if b.way == byQuery {
+		b.complete(s.queries)
+	} else {
+		b.panels.complete(b, s)
 	}
 }
 
-// coarseQueries is up to how many queries bounds cost less than scores: they are made query by query.
-const coarseQueries = 8
-
 // prepare takes over the queries of a scan.
-func (b *coarseBound) prepare(queries []float32, dim int) {
-	b.prepared, b.n = true, dim
+func (b *coarseBound) prepare(queries []float32) {
 	if cap(b.words) < len(queries) {
 		b.words = make([]int16, len(queries))
 	}
 	b.words, b.queries = b.words[:len(queries)], b.queries[:0]
-	size := largestCode * math.Sqrt(float64(dim))
-	g := b.gamma()
+	most := float64(min(math.MaxInt16, math.MaxInt32/(largestCode*b.n)))
+	g, size := b.gamma(), b.size()
 	const r = 16 * unitRoundoff
-	for at := 0; at < len(queries); at += dim {
-		x := queries[at : at+dim]
+	for at := 0; at < len(queries); at += b.n {
+		x, w := queries[at:at+b.n], b.words[at:at+b.n]
 		q := coarseQuery{norm: math.Sqrt(dot64(x, x))}
-		step := widen(b.words[at:at+dim], x)
-		q.lost = lost(b.words[at:at+dim], x, step) + 1e-15*q.norm
+		step := integers(w, x, most)
+		q.lost = lost(w, x, step) + 1e-15*q.norm
 		q.bound = simd.BoundOf{
 			Step:  step,
-			Slack: upwards((q.lost+(g+r)*(q.norm+q.lost))*size + 2*tiny),
+			Slack: upwards((q.lost+(g+r)*(q.norm+q.lost))*size + normal),
 			Reach: upwards(q.norm * (1 + g + r)),
 			Size:  upwards(size),
 		}
@@ -113,29 +141,51 @@ func (b *coarseBound) prepare(queries []float32, dim int) {
 	}
 }
 
-// widen writes a query as integers, of which the products with codes add up in 32 bits, and returns their step. Where the
-// query is not finite there are no integers, and its norm says so.
-func widen(w []int16, q []float32) (step float32) {
+// complete adds what depends on the mean.
+func (b *coarseBound) complete(queries []float32) {
+	mean := math.Sqrt(dot64(b.mean, b.mean))
+	for i := range b.queries {
+		q := &b.queries[i]
+		q.bound.Base = upwards(b.base(queries[i*b.n:][:b.n], q.norm, mean, 16*unitRoundoff))
+		q.bound.Limit = -1
+		if (q.norm+q.lost)*b.size() < noOverflow {
+			q.bound.Limit = float32(limit(q.norm, mean))
+		}
+	}
+}
+
+// base is that of (4), with r.
+func (b *coarseBound) base(query []float32, norm, mean, r float64) float64 {
+	center, width := dot64(query, b.mean), b.gamma()*norm*mean
+	return center + width + r*(math.Abs(center)+width) + normal
+}
+
+// limit is below what |c|V + L may be.
+func limit(norm, mean float64) float64 { return (noOverflow/norm)*(1-1e-6) - mean }
+
+// integers writes what is nearest to x in units of a step, from -most to most, and returns the step. Where x is not finite
+// there are no integers, and its norm says so.
+func integers[T int8 | int16](w []T, x []float32, most float64) (step float32) {
 	largest := float32(0)
-	for _, v := range q {
+	for _, v := range x {
 		largest = max(largest, float32(math.Abs(float64(v))))
 	}
-	most := float64(min(math.MaxInt16, math.MaxInt32/(largestCode*len(q))))
 	step = float32(float64(largest) / most)
 	if !(step > 0 && step <= math.MaxFloat32) {
 		clear(w)
 		return 0
 	}
-	for i, v := range q {
-		w[i] = int16(max(-most, min(most, math.RoundToEven(float64(v)/float64(step)))))
+	by := 1 / float64(step)
+	for i, v := range x {
+		w[i] = T(max(-most, min(most, math.RoundToEven(float64(v)*by))))
 	}
 	return step
 }
 
-// lost is the norm of q - step*w.
-func lost(w []int16, q []float32, step float32) float64 {
+// lost is the norm of x - step*w.
+func lost[T int8 | int16](w []T, x []float32, step float32) float64 {
 	s := 0.0
-	for i, v := range q {
+	for i, v := range x {
 		d := float64(v) - float64(step)*float64(w[i])
 		s += d * d
 	}
@@ -160,48 +210,52 @@ func dot64(x, y []float32) float64 {
 	return s
 }
 
-// coarseRows is what a worker needs to make bounds.
+// coarseRows is what a worker needs to make bounds of ScanRows rows.
 type coarseRows struct {
 	bounds, scale, loss [simd.ScanRows]float32
 	codes               []int8
 	query               simd.BoundOf
 }
 
-// survivors returns those of rows r to r+n-1 of the chunk, out of the set alive, whose bound reaches some query's floor.
-func (c *scanner) survivors(r, n int, alive uint64) uint64 {
-	s := c.s
-	for q := range s.nq {
-		if math.IsInf(float64(c.floor(q)), -1) {
-			return alive
+// boundFew finds the candidates of few queries among rows lo to hi-1 of the chunk.
+func (c *scanner) boundFew(lo, hi int) {
+	s, b, w := c.s, c.s.chunk.Coarse, &c.coarse
+	for r := lo; r < hi; r += simd.ScanRows {
+		n := min(simd.ScanRows, hi-r)
+		alive := uint64(1)<<n - 1
+		if s.chunk.Skip != nil {
+			alive &^= window(s.chunk.Skip, r)
+		}
+		if alive == 0 {
+			continue
+		}
+		codes, scale, loss := b.Codes[r*s.dim:], b.Scale[r:], b.Loss[r:]
+		if n < simd.ScanRows {
+			codes, scale, loss = w.pad(codes[:n*s.dim], scale[:n], loss[:n], s.dim)
+		}
+		for q := range s.nq {
+			w.query = s.coarse.queries[q].bound
+			w.query.Floor = c.floor(q)
+			keep := s.dev.k.Bounds(w.bounds[:], codes, s.dim, s.coarse.words[q*s.dim:], s.dim, scale, loss, &w.query)
+			for keep &= alive; keep != 0; keep &= keep - 1 {
+				i := bits.TrailingZeros64(keep)
+				bound := w.bounds[i]
+				if size := float32(math.Abs(float64(scale[i]))) * w.query.Size; !(size+loss[i] < w.query.Limit) {
+					bound = float32(math.NaN())
+				}
+				c.candidate(q, bound, r+i)
+			}
 		}
 	}
-	keep := uint64(0)
-	for i := 0; i < n; i += simd.ScanRows {
-		few := uint64(1)<<min(simd.ScanRows, n-i) - 1
-		if alive>>i&few != 0 {
-			keep |= c.reached(r+i, min(simd.ScanRows, n-i)) & few << i
-		}
-	}
-	return keep & alive
 }
 
-// reached is survivors for at most ScanRows rows, whether alive or not.
-func (c *scanner) reached(r, n int) (keep uint64) {
-	s, b, w := c.s, c.s.chunk.Coarse, &c.coarse
-	codes, scale, loss := b.Codes[r*s.dim:], b.Scale[r:], b.Loss[r:]
-	if n < simd.ScanRows {
-		if w.codes == nil {
-			w.codes = make([]int8, simd.ScanRows*s.dim)
-		}
-		copy(w.codes, codes[:n*s.dim])
-		copy(w.scale[:], scale[:n])
-		copy(w.loss[:], loss[:n])
-		codes, scale, loss = w.codes, w.scale[:], w.loss[:]
+// pad copies fewer rows than ScanRows to where as many can be read.
+func (w *coarseRows) pad(codes []int8, scale, loss []float32, dim int) ([]int8, []float32, []float32) {
+	if w.codes == nil {
+		w.codes = make([]int8, simd.ScanRows*dim)
 	}
-	for q := range s.nq {
-		w.query = s.coarse.queries[q].bound
-		w.query.Floor = c.floor(q)
-		keep |= s.dev.k.Bounds(w.bounds[:], codes, s.dim, s.coarse.words[q*s.dim:], s.dim, scale, loss, &w.query)
-	}
-	return keep
+	copy(w.codes, codes)
+	copy(w.scale[:], scale)
+	copy(w.loss[:], loss)
+	return w.codes, w.scale[:], w.loss[:]
 }

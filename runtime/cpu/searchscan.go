@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"isearle/runtime"
 	"isearle/runtime/cpu/simd"
@@ -12,13 +11,18 @@ import (
 type scanner struct {
 	s    *search
 	tops []top // by query
-	// pending are rows that survive in panels of which others do not; raw holds their elements.
+	// candidates are rows of the chunk whose bound reached a query's floor, by bound; by query.
+	candidates [][]key
+	// pending are rows of panels of which others are not scanned; raw holds their elements.
 	pending []uint32
 	raw     []byte
 	ids     []uint32 // the rows of the panel being scored
 	joined  []key    // of finish
 
 	coarse      coarseRows
+	ranked      rankedRows
+	panels      panelRows
+	grid        grid
 	panel, tile []float32 // of the current block, in the worker's scratch memory
 }
 
@@ -30,20 +34,36 @@ func newScanner(s *search) *scanner {
 func (c *scanner) begin(nq, k int) {
 	if len(c.tops) < nq {
 		c.tops = append(c.tops, make([]top, nq-len(c.tops))...)
+		c.candidates = append(c.candidates, make([][]key, nq-len(c.candidates))...)
 	}
 	for q := range nq {
 		c.tops[q].reset(k)
+		c.candidates[q] = c.candidates[q][:0]
 	}
 }
 
 // block scans one task's rows.
 func (c *scanner) block(w *worker, task int) {
+	s := c.s
+	lo, hi := task*s.rows, min((task+1)*s.rows, s.chunk.Rows)
+	switch {
+	case s.coarse.way == byQuery:
+		c.boundFew(lo, hi)
+	case s.coarse.way == byPanel:
+		c.boundMany(w, lo, hi)
+	case s.many:
+		c.blockMany(w, lo, hi)
+	default:
+		c.blockFew(w, lo, hi)
+	}
+}
+
+// blockFew scans rows lo to hi-1 panel by panel. Panels with rows that are not to be scanned are put together anew.
+func (c *scanner) blockFew(w *worker, lo, hi int) {
 	s, k := c.s, c.s.dev.k
 	buf := w.floats(k.NR*s.dim + k.MR*k.NR)
 	c.panel, c.tile = buf[:k.NR*s.dim], buf[k.NR*s.dim:]
-	lo, hi := task*s.rows, min((task+1)*s.rows, s.chunk.Rows)
 	size := s.dim * s.chunk.DType.Size()
-	aligned := uintptr(unsafe.Pointer(unsafe.SliceData(s.chunk.Data)))%uintptr(s.chunk.DType.Size()) == 0
 	for r := lo; r < hi; r += k.NR {
 		n := min(k.NR, hi-r)
 		all := ^uint64(0) >> (64 - n)
@@ -51,10 +71,7 @@ func (c *scanner) block(w *worker, task int) {
 		if s.chunk.Skip != nil {
 			alive &^= window(s.chunk.Skip, r)
 		}
-		if alive != 0 && s.coarse.on {
-			alive = c.survivors(r, n, alive)
-		}
-		if alive == all && aligned {
+		if alive == all && s.aligned {
 			for i := range n {
 				c.ids[i] = uint32(r + i)
 			}

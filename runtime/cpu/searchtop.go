@@ -63,6 +63,14 @@ func (t *top) add(k key) bool {
 	if len(t.keys) < 2*t.k {
 		return false
 	}
+	return t.settle()
+}
+
+// settle drops what is not among the best k and reports whether the floor has been raised.
+func (t *top) settle() bool {
+	if len(t.keys) < t.k {
+		return false
+	}
 	selectBest(t.keys, t.k)
 	t.keys = t.keys[:t.k]
 	if s := t.keys[t.k-1].score(); s > t.floor {

@@ -145,16 +145,8 @@ func TestCoarseSkips(t *testing.T) {
 	}
 	// A second look at the same rows, with the floor of the whole gallery.
 	s.chunk = c
-	kept := 0
-	w := s.workers[0]
-	buf := s.dev.pool.workers[0].floats((d.k.NR)*dim + d.k.MR*d.k.NR)
-	w.panel, w.tile = buf[:d.k.NR*dim], buf[d.k.NR*dim:]
-	for r := 0; r < rows; r += d.k.NR {
-		n := min(d.k.NR, rows-r)
-		for alive := w.survivors(r, n, ^uint64(0)>>(64-n)); alive != 0; alive &= alive - 1 {
-			kept++
-		}
-	}
+	s.workers[0].boundFew(0, rows)
+	kept := len(s.workers[0].candidates[0])
 	if kept < 10 || kept > rows/20 {
 		t.Errorf("%d of %d rows are read for 10 hits", kept, rows)
 	}

@@ -72,6 +72,26 @@ type Kernels struct {
 	// blocks of 4 words; what is behind x is undefined.
 	QuantiseU8 func(dst []uint32, x []float32) (scale, least float32)
 
+	// Gathered computes the products of ScanRows rows anywhere in src, given by their numbers, with one query:
+	//
+	//	dst[i] = sum over p < k of src[rows[i]*stride+p]*q[p]
+	//
+	// with the bits of Gemm. k is a multiple of ScanDepth. Rows next are fetched ahead.
+	Gathered func(dst, src []float32, stride int, rows, next *[ScanRows]uint32, q []float32, k int)
+	// GatheredF16 is Gathered for rows in IEEE half precision.
+	GatheredF16 func(dst []float32, src []uint16, stride int, rows, next *[ScanRows]uint32, q []float32, k int)
+	// GatheredBF16 is Gathered for rows in bfloat16.
+	GatheredBF16 func(dst []float32, src []uint16, stride int, rows, next *[ScanRows]uint32, q []float32, k int)
+	// FromF16 converts IEEE half precision: dst[i] = src[i].
+	FromF16 func(dst []float32, src []uint16)
+	// FromBF16 converts bfloat16.
+	FromBF16 func(dst []float32, src []uint16)
+
+	// Reached compares the rows of a tile with floors: bit j of marks[i] says that x[i*NR+j] is not below floors[j].
+	Reached func(marks []uint32, x []float32, rows int, floors []float32)
+	// Shift makes words of unsigned bytes, codes + 128, and returns the sum of the codes' squares. Their number is a multiple of
+	// ScanDepth and below 1<<17.
+	Shift func(dst []uint32, codes []int8) (squares int32)
 	// Bounds computes upper bounds of the scores of ScanRows rows, of which 8-bit codes are known, for a query in 16 bits:
 	//
 	//	dst[i] = scale[i]*(Step*(sum over p < k of codes[i*stride+p]*q[p])) + |scale[i]|*Slack + loss[i]*Reach + Base

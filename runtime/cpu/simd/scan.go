@@ -14,6 +14,29 @@ func checkScan(c *Kernels, k Kernels) {
 	c.Scores = checkedScores(k.Scores)
 	c.ScoresF16 = checkedScores(k.ScoresF16)
 	c.ScoresBF16 = checkedScores(k.ScoresBF16)
+	c.Gathered = checkedGathered(k.Gathered)
+	c.GatheredF16 = checkedGathered(k.GatheredF16)
+	c.GatheredBF16 = checkedGathered(k.GatheredBF16)
+	c.FromF16 = checkedFrom(k.FromF16, fromF16)
+	c.FromBF16 = checkedFrom(k.FromBF16, fromBF16)
+	c.Reached = func(marks []uint32, x []float32, rows int, floors []float32) {
+		if rows < 0 {
+			panic(fmt.Sprintf("simd: comparison of %d rows", rows))
+		}
+		if rows > 0 {
+			need(marks, rows)
+			need(x, rows*k.NR)
+			need(floors, k.NR)
+			k.Reached(marks, x, rows, floors)
+		}
+	}
+	c.Shift = func(dst []uint32, codes []int8) int32 {
+		if n := len(codes); n == 0 || n%ScanDepth != 0 || n >= 1<<17 {
+			panic(fmt.Sprintf("simd: shift of %d codes", n))
+		}
+		need(dst, len(codes)/4)
+		return k.Shift(dst, codes)
+	}
 	c.Bounds = func(dst []float32, codes []int8, stride int, q []int16, n int, scale, loss []float32, b *BoundOf) uint64 {
 		if n < 1 || n%ScanDepth != 0 || stride < 0 || stride > len(codes) {
 			panic(fmt.Sprintf("simd: bounds of depth %d, stride %d in %d", n, stride, len(codes)))
@@ -49,6 +72,36 @@ func checkedScores[T any](scores func(dst []float32, src []T, stride, rows int, 
 		need(src, (rows-1)*stride+k)
 		need(q, nq*k)
 		scores(dst, src, stride, rows, q, nq, k)
+	}
+}
+
+func checkedGathered[T any](gathered func(dst []float32, src []T, stride int, rows, next *[ScanRows]uint32, q []float32, k int)) func([]float32, []T, int, *[ScanRows]uint32, *[ScanRows]uint32, []float32, int) {
+	return func(dst []float32, src []T, stride int, rows, next *[ScanRows]uint32, q []float32, k int) {
+		if k < 1 || k%ScanDepth != 0 || stride < k || stride > len(src) {
+			panic(fmt.Sprintf("simd: scores of depth %d, stride %d in %d", k, stride, len(src)))
+		}
+		for _, r := range rows {
+			if int(r) > (len(src)-k)/stride {
+				panic(fmt.Sprintf("simd: scores of row %d of %d", r, len(src)/stride))
+			}
+		}
+		need(dst, ScanRows)
+		need(q, k)
+		gathered(dst, src, stride, rows, next, q, k)
+	}
+}
+
+// checkedFrom leaves what is behind whole blocks to plain Go.
+func checkedFrom(from func(dst []float32, src []uint16), convert func(uint16) float32) func(dst []float32, src []uint16) {
+	return func(dst []float32, src []uint16) {
+		need(dst, len(src))
+		whole := len(src) / ScanDepth * ScanDepth
+		if whole > 0 {
+			from(dst, src[:whole])
+		}
+		for i := whole; i < len(src); i++ {
+			dst[i] = convert(src[i])
+		}
 	}
 }
 
@@ -99,4 +152,47 @@ func boundsGeneric(dst []float32, codes []int8, stride int, q []int16, k int, sc
 		}
 	}
 	return mask
+}
+
+func gatheredPortable[T any](convert func(T) float32) func([]float32, []T, int, *[ScanRows]uint32, *[ScanRows]uint32, []float32, int) {
+	return func(dst []float32, src []T, stride int, rows, _ *[ScanRows]uint32, q []float32, k int) {
+		for i, r := range rows {
+			s := float32(0)
+			for p, v := range src[int(r)*stride:][:k] {
+				s += float32(convert(v) * q[p])
+			}
+			dst[i] = s
+		}
+	}
+}
+
+func fromPortable(convert func(uint16) float32) func(dst []float32, src []uint16) {
+	return func(dst []float32, src []uint16) {
+		for i, v := range src {
+			dst[i] = convert(v)
+		}
+	}
+}
+
+func reachedGeneric(marks []uint32, x []float32, rows int, floors []float32) {
+	for i := range rows {
+		marks[i] = 0
+		for j, v := range x[i*genericNR:][:genericNR] {
+			if !(v < floors[j]) {
+				marks[i] |= 1 << j
+			}
+		}
+	}
+}
+
+func shiftGeneric(dst []uint32, codes []int8) (squares int32) {
+	for i := range dst[:len(codes)/4] {
+		word := uint32(0)
+		for j, v := range codes[4*i : 4*i+4] {
+			word |= uint32(uint8(v)^128) << (8 * j)
+			squares += int32(v) * int32(v)
+		}
+		dst[i] = word
+	}
+	return squares
 }

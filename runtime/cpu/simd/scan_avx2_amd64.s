@@ -1282,6 +1282,313 @@ l2:
 	VZEROUPPER
 	RET
 
+// func gatheredF32AVX2(dst *float32, src *float32, stride int, rows *uint32, next *uint32, q *float32, k int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gatheredF32AVX2(SB), $256-56
+	MOVQ   src+8(FP), AX
+	MOVQ   stride+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   rows+24(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, (SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 8(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 16(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 24(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 32(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 40(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 48(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 56(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 64(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 72(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 80(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 88(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 96(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 104(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 112(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 120(SP)
+	MOVQ   next+32(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 128(SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 136(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 144(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 152(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 160(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 168(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 176(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 184(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 192(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 200(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 208(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 216(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 224(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 232(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 240(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 248(SP)
+	MOVQ   k+48(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   q+40(FP), CX
+	XORQ   DX, DX
+
+l1:
+	MOVQ           128(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           136(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           144(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           152(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           160(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           168(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           176(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           184(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           (SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y1
+	VBROADCASTF128 16(BX)(DX*1), Y2
+	MOVQ           32(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y1, Y1
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y2, Y2
+	MOVQ           8(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y3
+	VBROADCASTF128 16(BX)(DX*1), Y4
+	MOVQ           40(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y3, Y3
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y4, Y4
+	MOVQ           16(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y5
+	VBROADCASTF128 16(BX)(DX*1), Y6
+	MOVQ           48(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y5, Y5
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y6, Y6
+	MOVQ           24(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y7
+	VBROADCASTF128 16(BX)(DX*1), Y8
+	MOVQ           56(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y7, Y7
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+32, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l1
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, (AX)
+	MOVQ           k+48(FP), AX
+	VXORPS         Y0, Y0, Y0
+	MOVQ           q+40(FP), CX
+	XORQ           DX, DX
+
+l2:
+	MOVQ           192(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           200(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           208(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           216(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           224(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           232(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           240(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           248(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           64(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y1
+	VBROADCASTF128 16(BX)(DX*1), Y2
+	MOVQ           96(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y1, Y1
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y2, Y2
+	MOVQ           72(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y3
+	VBROADCASTF128 16(BX)(DX*1), Y4
+	MOVQ           104(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y3, Y3
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y4, Y4
+	MOVQ           80(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y5
+	VBROADCASTF128 16(BX)(DX*1), Y6
+	MOVQ           112(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y5, Y5
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y6, Y6
+	MOVQ           88(SP), BX
+	VBROADCASTF128 (BX)(DX*1), Y7
+	VBROADCASTF128 16(BX)(DX*1), Y8
+	MOVQ           120(SP), BX
+	VINSERTF128    $0x01, (BX)(DX*1), Y7, Y7
+	VINSERTF128    $0x01, 16(BX)(DX*1), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+32, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l2
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, 32(AX)
+	VZEROUPPER
+	RET
+
 // func scoresF16x1AVX2(dst *float32, src *uint16, stride int, rows int, q *float32, k int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·scoresF16x1AVX2(SB), $640-48
@@ -2687,6 +2994,345 @@ l2:
 	VMOVUPS        Y1, 96(AX)
 	VMOVUPS        Y2, 160(AX)
 	VMOVUPS        Y3, 224(AX)
+	VZEROUPPER
+	RET
+
+// func gatheredF16AVX2(dst *float32, src *uint16, stride int, rows *uint32, next *uint32, q *float32, k int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·gatheredF16AVX2(SB), $768-56
+	MOVQ   src+8(FP), AX
+	MOVQ   stride+16(FP), CX
+	SHLQ   $0x01, CX
+	MOVQ   rows+24(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, (SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 8(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 16(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 24(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 32(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 40(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 48(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 56(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 64(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 72(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 80(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 88(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 96(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 104(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 112(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 120(SP)
+	MOVQ   next+32(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 640(SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 648(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 656(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 664(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 672(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 680(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 688(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 696(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 704(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 712(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 720(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 728(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 736(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 744(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 752(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 760(SP)
+	MOVQ   k+48(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   q+40(FP), CX
+	XORQ   DX, DX
+
+l1:
+	MOVQ           (SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 128(SP)
+	MOVQ           8(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 160(SP)
+	MOVQ           16(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 192(SP)
+	MOVQ           24(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 224(SP)
+	MOVQ           32(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 256(SP)
+	MOVQ           40(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 288(SP)
+	MOVQ           48(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 320(SP)
+	MOVQ           56(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 352(SP)
+	MOVQ           640(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           648(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           656(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           664(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           672(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           680(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           688(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           696(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	VBROADCASTF128 128(SP), Y1
+	VBROADCASTF128 144(SP), Y2
+	VINSERTF128    $0x01, 256(SP), Y1, Y1
+	VINSERTF128    $0x01, 272(SP), Y2, Y2
+	VBROADCASTF128 160(SP), Y3
+	VBROADCASTF128 176(SP), Y4
+	VINSERTF128    $0x01, 288(SP), Y3, Y3
+	VINSERTF128    $0x01, 304(SP), Y4, Y4
+	VBROADCASTF128 192(SP), Y5
+	VBROADCASTF128 208(SP), Y6
+	VINSERTF128    $0x01, 320(SP), Y5, Y5
+	VINSERTF128    $0x01, 336(SP), Y6, Y6
+	VBROADCASTF128 224(SP), Y7
+	VBROADCASTF128 240(SP), Y8
+	VINSERTF128    $0x01, 352(SP), Y7, Y7
+	VINSERTF128    $0x01, 368(SP), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+16, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l1
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, (AX)
+	MOVQ           k+48(FP), AX
+	VXORPS         Y0, Y0, Y0
+	MOVQ           q+40(FP), CX
+	XORQ           DX, DX
+
+l2:
+	MOVQ           64(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 384(SP)
+	MOVQ           72(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 416(SP)
+	MOVQ           80(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 448(SP)
+	MOVQ           88(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 480(SP)
+	MOVQ           96(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 512(SP)
+	MOVQ           104(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 544(SP)
+	MOVQ           112(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 576(SP)
+	MOVQ           120(SP), BX
+	VCVTPH2PS      (BX)(DX*1), Y1
+	VMOVUPS        Y1, 608(SP)
+	MOVQ           704(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           712(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           720(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           728(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           736(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           744(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           752(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           760(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	VBROADCASTF128 384(SP), Y1
+	VBROADCASTF128 400(SP), Y2
+	VINSERTF128    $0x01, 512(SP), Y1, Y1
+	VINSERTF128    $0x01, 528(SP), Y2, Y2
+	VBROADCASTF128 416(SP), Y3
+	VBROADCASTF128 432(SP), Y4
+	VINSERTF128    $0x01, 544(SP), Y3, Y3
+	VINSERTF128    $0x01, 560(SP), Y4, Y4
+	VBROADCASTF128 448(SP), Y5
+	VBROADCASTF128 464(SP), Y6
+	VINSERTF128    $0x01, 576(SP), Y5, Y5
+	VINSERTF128    $0x01, 592(SP), Y6, Y6
+	VBROADCASTF128 480(SP), Y7
+	VBROADCASTF128 496(SP), Y8
+	VINSERTF128    $0x01, 608(SP), Y7, Y7
+	VINSERTF128    $0x01, 624(SP), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+16, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l2
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, 32(AX)
 	VZEROUPPER
 	RET
 
@@ -4162,6 +4808,361 @@ l2:
 	VZEROUPPER
 	RET
 
+// func gatheredBF16AVX2(dst *float32, src *uint16, stride int, rows *uint32, next *uint32, q *float32, k int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·gatheredBF16AVX2(SB), $768-56
+	MOVQ   src+8(FP), AX
+	MOVQ   stride+16(FP), CX
+	SHLQ   $0x01, CX
+	MOVQ   rows+24(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, (SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 8(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 16(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 24(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 32(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 40(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 48(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 56(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 64(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 72(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 80(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 88(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 96(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 104(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 112(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 120(SP)
+	MOVQ   next+32(FP), DX
+	MOVL   (DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 640(SP)
+	MOVL   4(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 648(SP)
+	MOVL   8(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 656(SP)
+	MOVL   12(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 664(SP)
+	MOVL   16(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 672(SP)
+	MOVL   20(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 680(SP)
+	MOVL   24(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 688(SP)
+	MOVL   28(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 696(SP)
+	MOVL   32(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 704(SP)
+	MOVL   36(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 712(SP)
+	MOVL   40(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 720(SP)
+	MOVL   44(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 728(SP)
+	MOVL   48(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 736(SP)
+	MOVL   52(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 744(SP)
+	MOVL   56(DX), BX
+	IMULQ  CX, BX
+	ADDQ   AX, BX
+	MOVQ   BX, 752(SP)
+	MOVL   60(DX), DX
+	IMULQ  CX, DX
+	ADDQ   AX, DX
+	MOVQ   DX, 760(SP)
+	MOVQ   k+48(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   q+40(FP), CX
+	XORQ   DX, DX
+
+l1:
+	MOVQ           (SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 128(SP)
+	MOVQ           8(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 160(SP)
+	MOVQ           16(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 192(SP)
+	MOVQ           24(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 224(SP)
+	MOVQ           32(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 256(SP)
+	MOVQ           40(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 288(SP)
+	MOVQ           48(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 320(SP)
+	MOVQ           56(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 352(SP)
+	MOVQ           640(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           648(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           656(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           664(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           672(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           680(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           688(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           696(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	VBROADCASTF128 128(SP), Y1
+	VBROADCASTF128 144(SP), Y2
+	VINSERTF128    $0x01, 256(SP), Y1, Y1
+	VINSERTF128    $0x01, 272(SP), Y2, Y2
+	VBROADCASTF128 160(SP), Y3
+	VBROADCASTF128 176(SP), Y4
+	VINSERTF128    $0x01, 288(SP), Y3, Y3
+	VINSERTF128    $0x01, 304(SP), Y4, Y4
+	VBROADCASTF128 192(SP), Y5
+	VBROADCASTF128 208(SP), Y6
+	VINSERTF128    $0x01, 320(SP), Y5, Y5
+	VINSERTF128    $0x01, 336(SP), Y6, Y6
+	VBROADCASTF128 224(SP), Y7
+	VBROADCASTF128 240(SP), Y8
+	VINSERTF128    $0x01, 352(SP), Y7, Y7
+	VINSERTF128    $0x01, 368(SP), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+16, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l1
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, (AX)
+	MOVQ           k+48(FP), AX
+	VXORPS         Y0, Y0, Y0
+	MOVQ           q+40(FP), CX
+	XORQ           DX, DX
+
+l2:
+	MOVQ           64(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 384(SP)
+	MOVQ           72(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 416(SP)
+	MOVQ           80(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 448(SP)
+	MOVQ           88(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 480(SP)
+	MOVQ           96(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 512(SP)
+	MOVQ           104(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 544(SP)
+	MOVQ           112(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 576(SP)
+	MOVQ           120(SP), BX
+	VPMOVZXWD      (BX)(DX*1), Y1
+	VPSLLD         $0x10, Y1, Y1
+	VMOVUPS        Y1, 608(SP)
+	MOVQ           704(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           712(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           720(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           728(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           736(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           744(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           752(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	MOVQ           760(SP), BX
+	PREFETCHT0     (BX)(DX*1)
+	VBROADCASTF128 384(SP), Y1
+	VBROADCASTF128 400(SP), Y2
+	VINSERTF128    $0x01, 512(SP), Y1, Y1
+	VINSERTF128    $0x01, 528(SP), Y2, Y2
+	VBROADCASTF128 416(SP), Y3
+	VBROADCASTF128 432(SP), Y4
+	VINSERTF128    $0x01, 544(SP), Y3, Y3
+	VINSERTF128    $0x01, 560(SP), Y4, Y4
+	VBROADCASTF128 448(SP), Y5
+	VBROADCASTF128 464(SP), Y6
+	VINSERTF128    $0x01, 576(SP), Y5, Y5
+	VINSERTF128    $0x01, 592(SP), Y6, Y6
+	VBROADCASTF128 480(SP), Y7
+	VBROADCASTF128 496(SP), Y8
+	VINSERTF128    $0x01, 608(SP), Y7, Y7
+	VINSERTF128    $0x01, 624(SP), Y8, Y8
+	VUNPCKLPS      Y5, Y1, Y9
+	VUNPCKHPS      Y5, Y1, Y5
+	VUNPCKLPS      Y7, Y3, Y1
+	VUNPCKHPS      Y7, Y3, Y3
+	VUNPCKLPS      Y1, Y9, Y7
+	VBROADCASTSS   (CX), Y10
+	VFMADD231PS    Y10, Y7, Y0
+	VUNPCKHPS      Y1, Y9, Y1
+	VBROADCASTSS   4(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKLPS      Y3, Y5, Y1
+	VBROADCASTSS   8(CX), Y7
+	VFMADD231PS    Y7, Y1, Y0
+	VUNPCKHPS      Y3, Y5, Y1
+	VBROADCASTSS   12(CX), Y3
+	VFMADD231PS    Y3, Y1, Y0
+	VUNPCKLPS      Y6, Y2, Y1
+	VUNPCKHPS      Y6, Y2, Y3
+	VUNPCKLPS      Y8, Y4, Y2
+	VUNPCKHPS      Y8, Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VBROADCASTSS   16(CX), Y6
+	VFMADD231PS    Y6, Y5, Y0
+	VUNPCKHPS      Y2, Y1, Y1
+	VBROADCASTSS   20(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKLPS      Y4, Y3, Y1
+	VBROADCASTSS   24(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	VUNPCKHPS      Y4, Y3, Y1
+	VBROADCASTSS   28(CX), Y2
+	VFMADD231PS    Y2, Y1, Y0
+	ADDQ           $+16, DX
+	ADDQ           $+32, CX
+	SUBQ           $0x08, AX
+	JNZ            l2
+	MOVQ           dst+0(FP), AX
+	VMOVUPS        Y0, 32(AX)
+	VZEROUPPER
+	RET
+
 // func boundsAVX2(dst *float32, codes *int8, stride int, q *int16, k int, scale *float32, loss *float32, coef *float32) (mask uint64)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·boundsAVX2(SB), $64-72
@@ -4437,5 +5438,105 @@ l11:
 	SHLQ         $0x08, AX
 	ORQ          AX, SI
 	MOVQ         SI, mask+64(FP)
+	VZEROUPPER
+	RET
+
+// func reachedAVX2(marks *uint32, x *float32, rows int, floors *float32)
+// Requires: AVX
+TEXT ·reachedAVX2(SB), $0-32
+	MOVQ    marks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    floors+24(FP), DX
+	MOVQ    rows+16(FP), BX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+
+row:
+	VMOVUPS   (CX), Y2
+	VCMPPS    $0x15, Y0, Y2, Y2
+	VMOVMSKPS Y2, DX
+	VMOVUPS   32(CX), Y2
+	VCMPPS    $0x15, Y1, Y2, Y2
+	VMOVMSKPS Y2, SI
+	SHLQ      $0x08, SI
+	ORQ       SI, DX
+	MOVL      DX, (AX)
+	ADDQ      $0x04, AX
+	ADDQ      $+64, CX
+	DECQ      BX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func fromF16AVX2(dst *float32, src *uint16, n int)
+// Requires: AVX, F16C
+TEXT ·fromF16AVX2(SB), $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+again:
+	VCVTPH2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	VCVTPH2PS 16(CX), Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, DX
+	JNZ       again
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX2(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX2
+TEXT ·fromBF16AVX2(SB), $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+again:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, DX
+	JNZ       again
+	VZEROUPPER
+	RET
+
+// func shiftAVX2(dst *uint32, codes *int8, n int) (squares int32)
+// Requires: AVX, AVX2
+TEXT ·shiftAVX2(SB), $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         $0x80808080, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, X0
+	VPXOR        Y1, Y1, Y1
+
+again:
+	VMOVDQU      (CX), X2
+	VPMOVSXBW    X2, Y3
+	VPXOR        X0, X2, X2
+	VMOVDQU      X2, (AX)
+	VPMADDWD     Y3, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x10, DX
+	JNZ          again
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VPADDD       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VPADDD       X0, X1, X1
+	VMOVD        X1, AX
+	MOVL         AX, squares+24(FP)
 	VZEROUPPER
 	RET

@@ -56,6 +56,19 @@ func scoresF32x3AVX512(dst *float32, src *float32, stride int, rows int, q *floa
 //go:noescape
 func scoresF32x4AVX512(dst *float32, src *float32, stride int, rows int, q *float32, k int)
 
+//	for i := range 16 {
+//		sum := float32(0)
+//		for p := range k { // a multiple of 16
+//			sum = fma(src[int(rows[i])*stride+p], q[p], sum)
+//		}
+//		dst[i] = sum
+//	}
+//
+// // rows next[i] are fetched ahead
+//
+//go:noescape
+func gatheredF32AVX512(dst *float32, src *float32, stride int, rows *uint32, next *uint32, q *float32, k int)
+
 //	for j := range 1 {
 //		for i := range 16 { // rows from the given number on are the last one's
 //			sum := float32(0)
@@ -107,6 +120,19 @@ func scoresF16x3AVX512(dst *float32, src *uint16, stride int, rows int, q *float
 //
 //go:noescape
 func scoresF16x4AVX512(dst *float32, src *uint16, stride int, rows int, q *float32, k int)
+
+//	for i := range 16 {
+//		sum := float32(0)
+//		for p := range k { // a multiple of 16
+//			sum = fma(fromF16(src[int(rows[i])*stride+p]), q[p], sum)
+//		}
+//		dst[i] = sum
+//	}
+//
+// // rows next[i] are fetched ahead
+//
+//go:noescape
+func gatheredF16AVX512(dst *float32, src *uint16, stride int, rows *uint32, next *uint32, q *float32, k int)
 
 //	for j := range 1 {
 //		for i := range 16 { // rows from the given number on are the last one's
@@ -161,6 +187,19 @@ func scoresBF16x3AVX512(dst *float32, src *uint16, stride int, rows int, q *floa
 func scoresBF16x4AVX512(dst *float32, src *uint16, stride int, rows int, q *float32, k int)
 
 //	for i := range 16 {
+//		sum := float32(0)
+//		for p := range k { // a multiple of 16
+//			sum = fma(fromBF16(src[int(rows[i])*stride+p]), q[p], sum)
+//		}
+//		dst[i] = sum
+//	}
+//
+// // rows next[i] are fetched ahead
+//
+//go:noescape
+func gatheredBF16AVX512(dst *float32, src *uint16, stride int, rows *uint32, next *uint32, q *float32, k int)
+
+//	for i := range 16 {
 //		sum := int32(0)
 //		for p := range k { // a multiple of 16
 //			sum += int32(codes[i*stride+p]) * int32(q[p])
@@ -175,3 +214,41 @@ func scoresBF16x4AVX512(dst *float32, src *uint16, stride int, rows int, q *floa
 //
 //go:noescape
 func boundsAVX512(dst *float32, codes *int8, stride int, q *int16, k int, scale *float32, loss *float32, coef *float32) (mask uint64)
+
+// for i := range rows { // at least 1
+//
+//		marks[i] = 0
+//		for j := range 32 {
+//			if !(x[i*32+j] < floors[j]) {
+//				marks[i] |= 1 << j
+//			}
+//		}
+//	}
+//
+//go:noescape
+func reachedAVX512(marks *uint32, x *float32, rows int, floors *float32)
+
+// for i := range n { // a multiple of 16, at least 16
+//
+//		dst[i] = fromF16(src[i])
+//	}
+//
+//go:noescape
+func fromF16AVX512(dst *float32, src *uint16, n int)
+
+// for i := range n { // a multiple of 16, at least 16
+//
+//		dst[i] = fromBF16(src[i])
+//	}
+//
+//go:noescape
+func fromBF16AVX512(dst *float32, src *uint16, n int)
+
+// for i, v := range codes[:n] { // a multiple of 16, at least 16
+//
+//		bytes(dst)[i] = uint8(v) ^ 128
+//		squares += int32(v) * int32(v)
+//	}
+//
+//go:noescape
+func shiftAVX512(dst *uint32, codes *int8, n int) (squares int32)

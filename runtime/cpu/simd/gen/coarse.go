@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -188,4 +191,101 @@ func (g *gen) notLess(x, y reg.VecVirtual) reg.GPVirtual {
 	g.VCMPPS(Imm(notLessThan), y, x, r)
 	g.VMOVMSKPS(r, bits.As32())
 	return bits
+}
+
+const reachedDoc = `	for i := range rows { // at least 1
+		marks[i] = 0
+		for j := range %[1]d {
+			if !(x[i*%[1]d+j] < floors[j]) {
+				marks[i] |= 1 << j
+			}
+		}
+	}`
+
+// reached emits the comparison of a tile with a row.
+func reached(g *gen) {
+	g.function("reached", "func(marks *uint32, x *float32, rows int, floors *float32)", fmt.Sprintf(reachedDoc, 2*g.width()))
+	marks, x, floors := g.Load(g.Param("marks"), g.GP64()), g.Load(g.Param("x"), g.GP64()), g.Load(g.Param("floors"), g.GP64())
+	rows := g.Load(g.Param("rows"), g.GP64())
+	floor := [2]reg.VecVirtual{g.wide(), g.wide()}
+	bytes := 4 * g.width()
+	for h, r := range floor {
+		g.VMOVUPS(Mem{Base: floors, Disp: h * bytes}, r)
+	}
+	g.Label("row")
+	var bits [2]reg.GPVirtual
+	for h, r := range floor {
+		v := g.wide()
+		g.VMOVUPS(Mem{Base: x, Disp: h * bytes}, v)
+		bits[h] = g.notLess(v, r)
+	}
+	g.SHLQ(Imm(uint64(g.width())), bits[1])
+	g.ORQ(bits[1], bits[0])
+	g.MOVL(bits[0].As32(), Mem{Base: marks})
+	g.ADDQ(Imm(4), marks)
+	g.ADDQ(I32(2*bytes), x)
+	g.DECQ(rows)
+	g.JNZ(LabelRef("row"))
+	g.end()
+}
+
+// converts emits the conversion of rows.
+func converts(g *gen) {
+	for _, s := range sources[1:3] {
+		g.function("from"+s.name, "func(dst *float32, src *uint16, n int)", fmt.Sprintf(`	for i := range n { // a multiple of 16, at least 16
+		dst[i] = %s
+	}`, strings.Replace(s.convert, "i*stride+p", "i", 1)))
+		dst, src, n := g.Load(g.Param("dst"), g.GP64()), g.Load(g.Param("src"), g.GP64()), g.Load(g.Param("n"), g.GP64())
+		g.Label("again")
+		for i := 0; i < 16; i += g.width() {
+			v := g.wide()
+			s.load(g, Mem{Base: src, Disp: 2 * i}, v)
+			g.VMOVUPS(v, Mem{Base: dst, Disp: 4 * i})
+		}
+		g.ADDQ(Imm(32), src)
+		g.ADDQ(Imm(64), dst)
+		g.SUBQ(Imm(16), n)
+		g.JNZ(LabelRef("again"))
+		g.end()
+	}
+}
+
+// shift emits what makes unsigned bytes of codes.
+func shift(g *gen) {
+	g.function("shift", "func(dst *uint32, codes *int8, n int) (squares int32)", `	for i, v := range codes[:n] { // a multiple of 16, at least 16
+		bytes(dst)[i] = uint8(v) ^ 128
+		squares += int32(v) * int32(v)
+	}`)
+	dst, codes, n := g.Load(g.Param("dst"), g.GP64()), g.Load(g.Param("codes"), g.GP64()), g.Load(g.Param("n"), g.GP64())
+	sign, sum := g.XMM(), g.YMM()
+	signs := g.GP32()
+	g.MOVL(U32(0x80808080), signs)
+	g.VMOVD(signs, sign)
+	g.VPBROADCASTD(sign, sign)
+	g.VPXOR(sum, sum, sum)
+	g.Label("again")
+	v, w := g.XMM(), g.YMM()
+	g.VMOVDQU(Mem{Base: codes}, v)
+	g.VPMOVSXBW(v, w)
+	g.VPXOR(sign, v, v)
+	g.VMOVDQU(v, Mem{Base: dst})
+	g.VPMADDWD(w, w, w)
+	g.VPADDD(w, sum, sum)
+	g.ADDQ(Imm(16), codes)
+	g.ADDQ(Imm(16), dst)
+	g.SUBQ(Imm(16), n)
+	g.JNZ(LabelRef("again"))
+	high := g.XMM()
+	for _, half := range []func(){
+		func() { g.VEXTRACTI128(Imm(1), sum, high) },
+		func() { g.VPSRLDQ(Imm(8), sum.AsX(), high) },
+		func() { g.VPSRLDQ(Imm(4), sum.AsX(), high) },
+	} {
+		half()
+		g.VPADDD(high, sum.AsX(), sum.AsX())
+	}
+	result := g.GP32()
+	g.VMOVD(sum.AsX(), result)
+	g.Store(result, g.ReturnIndex(0))
+	g.end()
 }

@@ -69,7 +69,7 @@ func pack(g *gen, s source) {
 	again, done := g.label(), g.label()
 	g.Label(again)
 	t.load(0, 16)
-	t.prefetch(0, 16)
+	t.prefetch()
 	for group := 0; group < 16; group += g.width() {
 		t.columns(group, func(column int, r reg.VecVirtual) {
 			g.VMOVUPS(r, Mem{Base: t.dst, Disp: column*t.panel + 4*group})
@@ -104,8 +104,9 @@ type transposer struct {
 	panel           int
 	pointers, block Mem
 	dst, offset     reg.Register
-	next            reg.Register // bytes to the row 16 below
-	k               reg.Register // of AVX-512: which rows there are
+	next            reg.Register    // bytes to the row 16 below
+	ahead           func(i int) Mem // of Scores: what follows row i
+	k               reg.Register    // of AVX-512: which rows there are
 	live            []reg.VecVirtual
 }
 
@@ -162,11 +163,11 @@ func (t *transposer) load(first, n int) {
 	}
 }
 
-// prefetch asks for the same columns of the rows 16 below rows first to first+n-1, which arrive meanwhile: the hardware follows
-// 16 streams badly. From memory this gained a quarter; from the second-level cache it costs as much of the far shorter time.
-func (t *transposer) prefetch(first, n int) {
+// prefetch asks for the same columns of the next 16 rows, which arrive meanwhile: the hardware follows 16 streams badly. From
+// memory this gained a quarter; from the second-level cache it costs as much of the far shorter time.
+func (t *transposer) prefetch() {
 	g := t.g
-	for i := first; i < first+n; i++ {
+	for i := range 16 {
 		row := g.GP64()
 		g.MOVQ(t.pointers.Offset(8*i), row)
 		g.ADDQ(t.offset, row)

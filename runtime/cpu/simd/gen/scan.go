@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -26,8 +27,12 @@ func scans(g *gen) {
 		for nq := 1; nq <= scanQueries; nq++ {
 			scores(g, s, nq)
 		}
+		gathered(g, s)
 	}
 	bounds(g)
+	reached(g)
+	converts(g)
+	shift(g)
 }
 
 // scores emits the products of 16 rows with so many queries. Blocks of 16 columns are transposed as for packing, but go from
@@ -40,8 +45,60 @@ func scores(g *gen, s source, nq int) {
 		t.block = g.AllocLocal(16 * 4 * g.width())
 	}
 	t.rowPointers(g.Load(g.Param("rows"), g.GP64()))
+	t.ahead = func(i int) Mem {
+		row := g.GP64()
+		g.MOVQ(t.pointers.Offset(8*i), row)
+		g.ADDQ(t.offset, row)
+		return Mem{Base: row, Index: t.next, Scale: 1}
+	}
 	for group := 0; group < 16; group += g.width() {
 		t.scores(group, nq)
+	}
+	g.end()
+}
+
+const gatheredDoc = `	for i := range 16 {
+		sum := float32(0)
+		for p := range k { // a multiple of 16
+			sum = fma(%s, q[p], sum)
+		}
+		dst[i] = sum
+	}
+	// rows next[i] are fetched ahead`
+
+// gathered emits the products of 16 rows that lie anywhere with one query.
+func gathered(g *gen, s source) {
+	g.function("gathered"+s.name, fmt.Sprintf("func(dst *float32, src *%s, stride int, rows, next *uint32, q *float32, k int)", s.goType),
+		fmt.Sprintf(gatheredDoc, strings.Replace(s.convert, "i*stride", "int(rows[i])*stride", 1)))
+	t := &transposer{g: g, source: s, pointers: g.AllocLocal(16 * 8)}
+	if s.load != nil {
+		t.block = g.AllocLocal(16 * 4 * g.width())
+	}
+	aheads := g.AllocLocal(16 * 8)
+	src, stride := g.Load(g.Param("src"), g.GP64()), g.Load(g.Param("stride"), g.GP64())
+	if s.shift > 0 {
+		g.SHLQ(Imm(s.shift), stride)
+	}
+	for _, list := range []struct {
+		rows string
+		to   Mem
+	}{{"rows", t.pointers}, {"next", aheads}} {
+		rows := g.Load(g.Param(list.rows), g.GP64())
+		for i := range 16 {
+			row := g.GP64()
+			g.MOVL(Mem{Base: rows, Disp: 4 * i}, row.As32())
+			g.IMULQ(stride, row)
+			g.ADDQ(src, row)
+			g.MOVQ(row, list.to.Offset(8*i))
+		}
+	}
+	t.ahead = func(i int) Mem {
+		row := g.GP64()
+		g.MOVQ(aheads.Offset(8*i), row)
+		return Mem{Base: row, Index: t.offset, Scale: 1}
+	}
+	for group := 0; group < 16; group += g.width() {
+		t.scores(group, 1)
 	}
 	g.end()
 }
@@ -65,7 +122,9 @@ func (t *transposer) scores(group, nq int) {
 	again := g.label()
 	g.Label(again)
 	t.load(group, g.width())
-	t.prefetch(group, g.width())
+	for i := group; i < group+g.width(); i++ {
+		g.PREFETCHT0(t.ahead(i))
+	}
 	t.columns(group, func(column int, r reg.VecVirtual) {
 		for j, q := range queries {
 			x := Mem{Base: q, Disp: 4 * column}
