@@ -12,14 +12,14 @@ import (
 const adverseDim, adverseRows = 48, 700
 
 // adversarial galleries defeat selection, quantisation or error bounds.
-func adversarial() map[string]*gallery {
+func adversarial(dt runtime.DType) map[string]*gallery {
 	const dim, rows = adverseDim, adverseRows
 	build := func(row func(r int, x []float32)) *gallery {
 		values := random("adverse", rows*dim)
 		for r := range rows {
 			row(r, values[r*dim:(r+1)*dim])
 		}
-		return galleryOf(runtime.F32, dim, values)
+		return galleryOf(dt, dim, values)
 	}
 	scale := func(x []float32, f float64) {
 		for j := range x {
@@ -192,7 +192,7 @@ func searchReuse(t *testing.T, d runtime.Device) {
 	for _, n := range []int{1, 40, 3, 17} {
 		for _, k := range []int{600, 1, 20} {
 			for _, coarse := range []bool{true, false} {
-				s := scan{batch: n, chunk: 128, coarse: coarse}
+				s := scan{batch: n, chunk: 128, coarse: coarse, fixed: coarse}
 				want := g.search(t, d, queries[:n*g.dim], k, s)
 				equalHits(t, fmt.Sprintf("%+v", s), g.batch(t, x, queries[:n*g.dim], n, k, s), want)
 			}

@@ -32,5 +32,6 @@ func TestConformance(t *testing.T) {
 // TestConformSearch runs the search's cases.
 func TestConformSearch(t *testing.T) {
 	conform.SearchScope(t, func(int) runtime.Device { return open(t, cuda.Options{}) },
-		conform.Scope{Threads: []int{1}, Dims: []int{77}, Rows: []int{0, 33, 300}, Subset: 2, Chunk: 130})
+		conform.Scope{Threads: []int{1}, Dims: []int{77}, Rows: []int{0, 33, 450}, Subset: 2, Chunk: 300,
+			Adverse: []runtime.DType{runtime.F32, runtime.BF16}})
 }

@@ -30,13 +30,14 @@ type search struct {
 	memory     searchMemory
 	launches   map[string]*driver.Launch
 	feed       feed
+	bounds     boundQueries
 }
 
 // searchMemory is what a search owns on the device, kept from scan to scan.
-type searchMemory struct{ queries, floors, counts, keys, out, skip region }
+type searchMemory struct{ queries, floors, counts, keys, out, skip, rounded, slack, coarse region }
 
 func (m *searchMemory) all() []*region {
-	return []*region{&m.queries, &m.floors, &m.counts, &m.keys, &m.out, &m.skip}
+	return []*region{&m.queries, &m.floors, &m.counts, &m.keys, &m.out, &m.skip, &m.rounded, &m.slack, &m.coarse}
 }
 
 const (
@@ -80,7 +81,7 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		for _, need := range []struct {
 			r     *region
 			bytes int
-		}{{&m.queries, 4 * nq * s.depth}, {&m.floors, keyBytes * nq}, {&m.counts, 4 * nq}} {
+		}{{&m.queries, 4 * nq * s.depth}, {&m.floors, keyBytes * nq}, {&m.counts, 4 * nq}, {&m.coarse, 16 * nq}} {
 			if err := s.dev.reserve(need.r, need.bytes); err != nil {
 				return err
 			}
@@ -96,6 +97,7 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		for q := range nq {
 			copy(padded[q*s.depth:], queries[q*s.dim:(q+1)*s.dim])
 		}
+		s.bounds.begin(padded)
 		return s.dev.upload(m.queries.ptr, 4*len(padded), func(piece []byte, off int) {
 			encode(piece, runtime.F32, padded[off/4:off/4+len(piece)/4])
 		})
@@ -128,11 +130,18 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 	if err := s.check(first, c); err != nil || s.nq == 0 || c.Rows == 0 {
 		return err
 	}
-	return s.dev.do("search", func() error {
+	scan := func() error {
+		// Memory first: when it runs short the rows that are kept are given up, which must not be those that are scanned.
 		if err := s.uploadSkip(c); err != nil {
 			return err
 		}
+		if err := s.roundQueries(c.DType); err != nil {
+			return err
+		}
 		if err := s.keep(first, c); err != nil {
+			return err
+		}
+		if err := s.keepCoarse(first, c); err != nil {
 			return err
 		}
 		for at := 0; at < c.Rows; {
@@ -153,6 +162,9 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 			at += n
 		}
 		return nil
+	}
+	return s.dev.do("search", func() error {
+		return s.dev.observed(runtime.Event{Name: "search", Work: runtime.SearchWork(c, s.nq, s.dim)}, scan)
 	})
 }
 
@@ -184,7 +196,7 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 		clear(counts[:s.nq])
 		return nil
 	}
-	return s.dev.do("finish search", func() error {
+	merge := func() error {
 		if err := s.shrink(); err != nil {
 			return err
 		}
@@ -192,6 +204,9 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 			return s.sorted(hits, counts)
 		}
 		return s.unsorted(hits, counts)
+	}
+	return s.dev.do("finish search", func() error {
+		return s.dev.observed(runtime.Event{Index: 1, Name: "searchmerge", Work: runtime.Work{Rows: s.nq, DType: runtime.F32}}, merge)
 	})
 }
 

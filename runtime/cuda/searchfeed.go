@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"slices"
+	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -47,6 +48,7 @@ func (r *region) free() error {
 type deviceRows struct {
 	ptr         cu.DevicePtr
 	from, pitch int
+	kept        *keptRows // nil where they stream
 }
 
 // feed brings rows to the device. Chunks that are promised to stay the same are kept there while there is memory. Others
@@ -55,13 +57,27 @@ type feed struct {
 	slots [2]slot
 	next  int
 	last  *slot // that the latest slice is in; nil where its chunk is kept
-	kept  map[chunkKey]region
+	kept  map[chunkKey]*keptRows
 	full  bool // what is not kept yet does not fit
+}
+
+// keptRows are a chunk's rows and what goes with them: norms, made when a scan needs them, and the coarse copy.
+type keptRows struct {
+	rows, norms, codes, scale, loss region
+	normed                          bool
+}
+
+func (k *keptRows) free() (err error) {
+	for _, r := range []*region{&k.rows, &k.norms, &k.codes, &k.scale, &k.loss} {
+		err = errors.Join(err, r.free())
+	}
+	return err
 }
 
 // slot is memory for a streamed slice.
 type slot struct {
 	memory region
+	norms  region
 	read   cu.Event // the scan is done
 	used   bool
 	made   bool
@@ -88,65 +104,78 @@ func (s *search) keep(first int, c runtime.Chunk) error {
 	if _, ok := f.kept[key]; ok || !c.Fixed || f.full {
 		return nil
 	}
-	bytes := c.Rows * s.pitchOf(c.DType)
-	free, total, err := cu.MemInfo()
-	if err := driver.Check("measure memory", err); err != nil {
-		return err
+	k := new(keptRows)
+	for _, m := range []struct {
+		r     *region
+		bytes int
+	}{{&k.rows, c.Rows * s.pitchOf(c.DType)}, {&k.norms, 4 * c.Rows}} {
+		if ok, err := s.spare(m.r, m.bytes); !ok {
+			return errors.Join(err, k.free())
+		}
 	}
-	if int64(bytes) > free-max(spareBytes, total/16) {
-		f.full = true
-		return nil
-	}
-	p, err := cu.MemAlloc(int64(bytes)) // not Device.allocate, which would give up other chunks for this one
-	if err := driver.Check("allocate rows", err); errors.Is(err, runtime.ErrOutOfMemory) {
-		f.full = true
-		return nil
-	} else if err != nil {
-		return err
-	}
-	r := region{p, bytes}
-	if err := s.copyRows(r.ptr, 0, c.Rows, c); err != nil {
-		return errors.Join(err, r.free())
+	if err := s.copyRows(k.rows.ptr, 0, c.Rows, c); err != nil {
+		return errors.Join(err, k.free())
 	}
 	if f.kept == nil {
-		f.kept = map[chunkKey]region{}
+		f.kept = map[chunkKey]*keptRows{}
 	}
 	if !slices.Contains(s.dev.searches, s) {
 		s.dev.searches = append(s.dev.searches, s)
 	}
-	f.kept[key] = r
+	f.kept[key] = k
 	return nil
+}
+
+// spare allocates what a search can do without, if enough is left for everything else, and says whether it did.
+func (s *search) spare(r *region, bytes int) (bool, error) {
+	free, total, err := cu.MemInfo()
+	if err := driver.Check("measure memory", err); err != nil {
+		return false, err
+	}
+	if int64(bytes) > free-max(spareBytes, total/16) {
+		s.feed.full = true
+		return false, nil
+	}
+	p, err := cu.MemAlloc(int64(max(bytes, 16))) // not Device.allocate, which would give up other chunks for this one
+	if err := driver.Check("allocate rows", err); errors.Is(err, runtime.ErrOutOfMemory) {
+		s.feed.full = true
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	*r = region{p, max(bytes, 16)}
+	return true, nil
 }
 
 // rows returns rows of a chunk, n at most, from row at on, as the next kernel will find them, and how many.
 func (s *search) rows(first, at, n int, c runtime.Chunk) (int, deviceRows, error) {
 	f, pitch := &s.feed, s.pitchOf(c.DType)
-	if r, ok := f.kept[chunkKey{first, c.Rows, c.DType}]; ok {
+	if k, ok := f.kept[chunkKey{first, c.Rows, c.DType}]; ok {
 		f.last = nil
-		return n, deviceRows{r.ptr, 0, pitch}, nil
+		return n, deviceRows{k.rows.ptr, 0, pitch, k}, nil
 	}
 	n = min(n, max(1, slotBytes/pitch))
 	h := &f.slots[f.next]
 	f.next = 1 - f.next
 	f.last = h
-	if err := h.prepare(s.dev, n*pitch); err != nil {
+	if err := h.prepare(s.dev, n, pitch); err != nil {
 		return 0, deviceRows{}, err
 	}
 	if err := s.copyRows(h.memory.ptr, at, n, c); err != nil {
 		return 0, deviceRows{}, err
 	}
-	return n, deviceRows{h.memory.ptr, at, pitch}, nil
+	return n, deviceRows{h.memory.ptr, at, pitch, nil}, nil
 }
 
 // prepare makes the slot ready to be filled by the copying stream.
-func (h *slot) prepare(d *Device, bytes int) (err error) {
+func (h *slot) prepare(d *Device, rows, pitch int) (err error) {
 	if !h.made {
 		if h.read, err = cu.MakeEvent(cu.DisableTiming); err != nil {
 			return driver.Check("make event", err)
 		}
 		h.made = true
 	}
-	if err := d.reserve(&h.memory, bytes); err != nil {
+	if err := errors.Join(d.reserve(&h.memory, rows*pitch), d.reserve(&h.norms, 4*rows)); err != nil {
 		return err
 	}
 	if !h.used {
@@ -201,7 +230,7 @@ func pad(piece []byte, off int, data []byte, size, pitch int) {
 func (f *feed) close() (err error) {
 	for i := range f.slots {
 		h := &f.slots[i]
-		err = errors.Join(err, h.memory.free())
+		err = errors.Join(err, h.memory.free(), h.norms.free())
 		if h.made {
 			err = errors.Join(err, driver.Check("free event", cu.DestroyEvent(&h.read)))
 		}
@@ -218,4 +247,9 @@ func (f *feed) drop() (err error) {
 		delete(f.kept, key)
 	}
 	return err
+}
+
+// codeBytes are codes as bytes; not a copy.
+func codeBytes(codes []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(codes))), len(codes))
 }

@@ -34,6 +34,7 @@ type scanKernel struct {
 const (
 	scanStages = 3
 	scanStep   = 64
+	fewQueries = 8 // that one block has all of
 )
 
 // scanFor is the kernel for a number of queries.
@@ -43,7 +44,7 @@ func scanFor(nq int, dt runtime.DType) scanKernel {
 		return scanKernel{"search_scan1_" + dt.String(), 512, 1, 128}
 	case nq <= 4:
 		return scanKernel{"search_scan4_" + dt.String(), 512, 4, 128}
-	case nq <= 8:
+	case nq <= fewQueries:
 		return scanKernel{"search_scan8_" + dt.String(), 512, 8, 128}
 	case dt == runtime.F32:
 		return scanKernel{"search_scanmany_" + dt.String(), 128, 64, 256}
@@ -66,9 +67,17 @@ func (s *search) scan(x deviceRows, first, at, n int, c runtime.Chunk) error {
 	if c.Skip != nil {
 		a.Skip = uint64(s.memory.skip.ptr)
 	}
-	k := scanFor(s.nq, c.DType)
-	err := s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
-		Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a))
+	var err error
+	switch {
+	case s.worthBounds() && s.nq <= coarseQueries && x.kept != nil && x.kept.codes.ptr != 0 && c.Coarse != nil:
+		err = s.scanCoarse(a, x.kept, c)
+	case s.worthBounds() && s.nq > fewQueries && c.DType != runtime.F32:
+		err = s.scanBounds(a, x, c)
+	default:
+		k := scanFor(s.nq, c.DType)
+		err = s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
+			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a))
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +88,9 @@ func (s *search) scan(x deviceRows, first, at, n int, c runtime.Chunk) error {
 	}
 	return nil
 }
+
+// worthBounds says whether bounds can be expected to pass most rows of a slice by.
+func (s *search) worthBounds() bool { return s.selected > 0 && s.selected >= 8*s.k }
 
 func (s *search) args(x deviceRows, first, at, n int) searchArgs {
 	m := &s.memory
