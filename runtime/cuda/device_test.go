@@ -111,6 +111,53 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
+// A profiled run reports every operation once, in order, with its live work and a time, and gives the same bits.
+func TestProfile(t *testing.T) {
+	d := emulated(t, Options{})
+	p, x, y := chain(t, d)
+	prog, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prog.Close()
+	src := make([]float32, 40)
+	for i := range src {
+		src[i] = float32(i * i % 7)
+	}
+	var got []runtime.Event
+	var out [2][40]float32
+	for i := range out {
+		if i == 1 {
+			d.Profile(func(e runtime.Event) { got = append(got, e) })
+		}
+		for _, err := range []error{prog.Buffer(x.Slot).WriteF32(0, src), prog.Run(context.Background()), prog.Buffer(y.Slot).ReadF32(0, out[i][:])} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if out[0] != out[1] {
+		t.Error("a profiled run gives other bits")
+	}
+	for i, name := range []string{"linear", "linear", "copyrows"} {
+		if len(got) != 3 {
+			t.Fatalf("%d events, want 3: %v", len(got), got)
+		}
+		e := got[i]
+		if e.Plan != "chain" || e.Index != i || e.Name != name || e.Time <= 0 || e.Rows != 5 || i > 0 && e.Start < got[i-1].Start+got[i-1].Time {
+			t.Errorf("event %d is %+v", i, e)
+		}
+	}
+	d.Profile(nil)
+	before := d.count(t)
+	if err := prog.Run(context.Background()); err != nil || len(got) != 3 {
+		t.Errorf("error %v, %d events behind the end", err, len(got))
+	}
+	if after := d.count(t); after.Graphs != before.Graphs+1 {
+		t.Error("a run that is not profiled is no graph")
+	}
+}
+
 // Programs of about one size share the memory of their temporaries, and give everything else back.
 func TestProgramsLeakNothing(t *testing.T) {
 	d := emulated(t, Options{})

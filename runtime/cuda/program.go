@@ -25,8 +25,13 @@ type program struct {
 	buffers  []*buffer // by slot - 1
 	arena    *arena
 	launches []*driver.Launch
+	groups   []group       // the launches by operation
 	graph    *driver.Graph // nil where there is nothing to do
+	plan     *runtime.Plan
 }
+
+// group are launches lo to hi-1, which are operation op's.
+type group struct{ op, lo, hi int }
 
 // compiler turns operations into launches.
 type compiler struct {
@@ -51,7 +56,7 @@ func (d *Device) Compile(p *runtime.Plan) (runtime.Program, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	prog := &program{dev: d, name: p.Name()}
+	prog := &program{dev: d, name: p.Name(), plan: p}
 	err := d.do(fmt.Sprintf("compile %q", p.Name()), func() error {
 		err := prog.build(p)
 		if err != nil {
@@ -91,7 +96,7 @@ func (prog *program) build(p *runtime.Plan) error {
 	if len(prog.launches) == 0 {
 		return nil
 	}
-	prog.graph, err = driver.Capture(prog.dev.stream, prog.launch)
+	prog.graph, err = driver.Capture(prog.dev.stream, func() error { return prog.start(prog.launches) })
 	return err
 }
 
@@ -120,8 +125,12 @@ func (prog *program) allocate(p *runtime.Plan) error {
 func (c *compiler) compile() error {
 	for i, op := range c.plan.Ops() {
 		c.used = 0
+		lo := len(c.prog.launches)
 		if c.op(op); c.err != nil {
 			return fmt.Errorf("operation %d, %s: %w", i, op.Name(), c.err)
+		}
+		if hi := len(c.prog.launches); hi > lo {
+			c.prog.groups = append(c.prog.groups, group{i, lo, hi})
 		}
 	}
 	return nil
@@ -154,9 +163,9 @@ func (c *compiler) launch(source, kernel string, cfg driver.Config, args any) {
 	c.prog.launches = append(c.prog.launches, l)
 }
 
-// launch starts every kernel.
-func (prog *program) launch() error {
-	for _, l := range prog.launches {
+// start starts kernels.
+func (prog *program) start(launches []*driver.Launch) error {
+	for _, l := range launches {
 		if err := l.Run(prog.dev.stream); err != nil {
 			return err
 		}
@@ -175,6 +184,8 @@ func (prog *program) Run(ctx context.Context) error {
 		switch {
 		case prog.graph == nil:
 			return nil
+		case prog.dev.profile.on():
+			return prog.profiled()
 		case prog.dev.sync:
 			return prog.step()
 		}
@@ -213,7 +224,7 @@ func (prog *program) forget() {
 	for _, l := range prog.launches {
 		l.Close()
 	}
-	prog.graph, prog.launches, prog.buffers, prog.arena = nil, nil, nil, nil
+	prog.graph, prog.launches, prog.groups, prog.buffers, prog.arena = nil, nil, nil, nil, nil
 }
 
 // release frees what the program owns; the caller holds the device.
