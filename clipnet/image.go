@@ -2,18 +2,22 @@ package clipnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"isearle/runtime"
 	"isearle/weights"
 )
 
-// MaxImages is the number of images of an image encoder's largest program: what a caller should gather.
-const MaxImages = 32
+// MaxImages is the number of images of an image encoder's largest program on a device: what a caller should gather.
+func MaxImages(dev runtime.Device) int { return 32 * runtime.Breadth(dev) }
 
-// imageBatches are the capacities of an image encoder's programs; a batch takes the smallest that holds it.
-var imageBatches = []int{1, 8, MaxImages}
+// imageCapacities are those of an image encoder's programs, ascending; a batch takes the smallest that holds it.
+func imageCapacities(dev runtime.Device) []int {
+	return slices.Compact([]int{1, 8, 32, MaxImages(dev)})
+}
 
 // ImageEncoder is CLIP's vision transformer on a device. It is safe for concurrent use; calls run one after the other.
 type ImageEncoder struct {
@@ -25,8 +29,10 @@ type ImageEncoder struct {
 	pos   runtime.Buffer
 	pre   norm
 	owned closers
-	mu    sync.Mutex
-	progs map[int]*imageProgram
+
+	mu         sync.Mutex
+	capacities []int // less those that the device had no memory for
+	progs      map[int]*imageProgram
 }
 
 // imageProgram is the compiled Plan for one capacity.
@@ -37,7 +43,7 @@ type imageProgram struct {
 
 // NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.
 func NewImageEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*ImageEncoder, error) {
-	e := &ImageEncoder{dev: dev, cfg: c.Config, progs: map[int]*imageProgram{}}
+	e := &ImageEncoder{dev: dev, cfg: c.Config, capacities: imageCapacities(dev), progs: map[int]*imageProgram{}}
 	v := c.Config.Vision
 	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
 	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, c.Config)
@@ -90,6 +96,7 @@ func (e *ImageEncoder) program(images int) (*imageProgram, error) {
 	ip := &imageProgram{prog: prog, count: prog.Buffer(counts.Slot), pixels: prog.Buffer(pixels.Slot), out: prog.Buffer(out.Slot)}
 	for b, step := range map[runtime.Buffer]int{prog.Buffer(starts.Slot): l, prog.Buffer(pool.Slot): l, prog.Buffer(ones.Slot): 1} {
 		if err := b.WriteI32(0, multiples(b.Len(), step)); err != nil {
+			prog.Close()
 			return nil, err
 		}
 	}
@@ -106,7 +113,8 @@ func multiples(n, step int) []int32 {
 	return x
 }
 
-// Encode writes the features of n images to dst [n, Dim]: raw, not normalised. Pixels are normalised f32 [n, 3, Size, Size].
+// Encode writes the features of n images to dst [n, Dim]: raw, not normalised. Pixels are normalised f32 [n, 3, Size, Size]. Where
+// the device has no memory for a large program, smaller ones take its work.
 func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int) error {
 	size, dim := 3*e.Size()*e.Size(), e.Dim()
 	if len(pixels) != n*size || len(dst) != n*dim {
@@ -115,8 +123,16 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for done := 0; done < n; {
-		b := min(n-done, MaxImages)
-		if err := e.encode(ctx, dst[done*dim:(done+b)*dim], pixels[done*size:(done+b)*size], b); err != nil {
+		c := smallest(e.capacities, n-done)
+		b := min(n-done, c)
+		p, err := e.program(c)
+		if errors.Is(err, runtime.ErrOutOfMemory) && e.giveUp(c) {
+			continue
+		}
+		if err == nil {
+			err = e.encode(ctx, p, dst[done*dim:(done+b)*dim], pixels[done*size:(done+b)*size], b)
+		}
+		if err != nil {
 			return fmt.Errorf("clipnet: encode images: %w", err)
 		}
 		done += b
@@ -124,11 +140,16 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 	return nil
 }
 
-func (e *ImageEncoder) encode(ctx context.Context, dst, pixels []float32, n int) error {
-	p, err := e.program(smallest(imageBatches, n))
-	if err != nil {
-		return err
+// giveUp leaves capacities out that are at least c and have no program yet, and says whether others are left.
+func (e *ImageEncoder) giveUp(c int) bool {
+	left := slices.DeleteFunc(slices.Clone(e.capacities), func(o int) bool { return o >= c && e.progs[o] == nil })
+	if len(left) > 0 {
+		e.capacities = left
 	}
+	return len(left) > 0
+}
+
+func (e *ImageEncoder) encode(ctx context.Context, p *imageProgram, dst, pixels []float32, n int) error {
 	counts := [2]int32{int32(n), int32(n * (1 + e.grid()*e.grid()))}
 	if err := p.count.WriteI32(0, counts[:]); err != nil {
 		return err

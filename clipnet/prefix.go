@@ -83,7 +83,7 @@ func (c *prefixCache) fill(e *TextEncoder, b *textBatch) error {
 			entry = prefixEntry{c.used, n}
 			c.entries[string(c.name)] = entry
 			c.used += n
-			if most := textCapacities[len(textCapacities)-1]; len(todo.seqs) == most.seqs || todo.rows+n > most.rows {
+			if most := e.most(); len(todo.seqs) == most.seqs || todo.rows+n > most.rows {
 				if err := e.prefill(&todo); err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"isearle/runtime"
@@ -43,8 +44,14 @@ type Pseudo struct{ Place, Word int }
 // ErrPrompt is wrapped by the error for a prompt that the text transformer cannot take.
 var ErrPrompt = errors.New("clipnet: prompt does not fit the text transformer")
 
-// textCapacities are (sequences, rows) of a text encoder's programs.
-var textCapacities = []struct{ seqs, rows int }{{1, 80}, {8, 256}, {64, 1280}}
+// textCapacity is that of a text encoder's program.
+type textCapacity struct{ seqs, rows int }
+
+// textCapacities are those of a text encoder's programs, ascending.
+func textCapacities(dev runtime.Device) []textCapacity {
+	b := runtime.Breadth(dev)
+	return slices.Compact([]textCapacity{{1, 80}, {8, 256}, {64, 1280}, {64 * b, 1280 * b}})
+}
 
 // poolRows is how many rows of keys and values the prefix cache holds: the 24 templates of OTI and many phrases' heads.
 const poolRows = 2048
@@ -60,16 +67,17 @@ type TextEncoder struct {
 	pos    runtime.Buffer
 	owned  closers
 
-	mu       sync.Mutex
-	programs map[int]*textProgram // by index into textCapacities
-	prefills map[int]*textProgram
-	cache    prefixCache
-	batch    textBatch
+	mu         sync.Mutex
+	capacities []textCapacity // less those that the device had no memory for
+	programs   map[textCapacity]*textProgram
+	prefills   map[textCapacity]*textProgram
+	cache      prefixCache
+	batch      textBatch
 }
 
 // NewTextEncoder packs a checkpoint's text tower for a device. The checkpoint may be closed afterwards.
 func NewTextEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*TextEncoder, error) {
-	e := &TextEncoder{dev: dev, cfg: c.Config, programs: map[int]*textProgram{}, prefills: map[int]*textProgram{}}
+	e := &TextEncoder{dev: dev, cfg: c.Config, capacities: textCapacities(dev), programs: map[textCapacity]*textProgram{}, prefills: map[textCapacity]*textProgram{}}
 	t := c.Config.Text
 	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
 	l.tower(&e.tower, "transformer.", t.Width, t.Layers, t.Heads, t.MLP, c.Config)
@@ -93,7 +101,8 @@ func (e *TextEncoder) Width() int   { return e.cfg.Text.Width }
 func (e *TextEncoder) Context() int { return e.cfg.Text.Context }
 
 // Encode writes the features of the prompts to dst [len(prompts), Dim]: raw, not normalised. words [n, Width] are the
-// pseudo-words that the prompts refer to; nil if none does.
+// pseudo-words that the prompts refer to; nil if none does. Where the device has no memory for a large program, smaller ones take
+// its work.
 func (e *TextEncoder) Encode(ctx context.Context, dst []float32, prompts []Prompt, words []float32) error {
 	if len(dst) != len(prompts)*e.Dim() || len(words)%e.Width() != 0 {
 		return fmt.Errorf("clipnet: encode %d prompts: room for %d values and %d pseudo-word values, want %d and a multiple of %d",
@@ -107,7 +116,11 @@ func (e *TextEncoder) Encode(ctx context.Context, dst []float32, prompts []Promp
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for done := 0; done < len(prompts); {
+		had := len(e.capacities)
 		n, err := e.encode(ctx, dst[done*e.Dim():], prompts[done:], words)
+		if errors.Is(err, runtime.ErrOutOfMemory) && len(e.capacities) < had {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("clipnet: encode text: %w", err)
 		}
@@ -148,9 +161,12 @@ func (e *TextEncoder) pooled(ids []int32) int {
 	return best
 }
 
+// most is the largest capacity there is.
+func (e *TextEncoder) most() textCapacity { return e.capacities[len(e.capacities)-1] }
+
 // encode takes as many prompts as the largest program holds, and returns how many.
 func (e *TextEncoder) encode(ctx context.Context, dst []float32, prompts []Prompt, words []float32) (int, error) {
-	most := textCapacities[len(textCapacities)-1]
+	most := e.most()
 	b := &e.batch
 	b.seqs, b.rows = b.seqs[:0], 0
 	for _, p := range prompts {
@@ -175,7 +191,7 @@ func (e *TextEncoder) encode(ctx context.Context, dst []float32, prompts []Promp
 
 // Close releases the device memory.
 func (e *TextEncoder) Close() error {
-	for _, progs := range []map[int]*textProgram{e.programs, e.prefills} {
+	for _, progs := range []map[textCapacity]*textProgram{e.programs, e.prefills} {
 		for _, p := range progs {
 			p.prog.Close()
 		}

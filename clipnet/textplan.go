@@ -2,7 +2,9 @@ package clipnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"isearle/runtime"
 )
@@ -41,26 +43,43 @@ type textProgram struct {
 	out   runtime.Buffer
 }
 
-// program returns the smallest program that holds a batch.
+// program returns the smallest program that holds a batch. A capacity that there is no memory for is given up where
+// others are left.
 func (e *TextEncoder) program(b *textBatch, prefill bool) (*textProgram, error) {
 	progs := e.programs
 	if prefill {
 		progs = e.prefills
 	}
-	for i, c := range textCapacities {
+	for i, c := range e.capacities {
 		if len(b.seqs) > c.seqs || b.rows > c.rows {
 			continue
 		}
-		if progs[i] == nil {
+		if progs[c] == nil {
 			p, err := e.compile(c.seqs, c.rows, prefill)
+			if errors.Is(err, runtime.ErrOutOfMemory) {
+				e.giveUp(i)
+			}
 			if err != nil {
 				return nil, err
 			}
-			progs[i] = p
+			progs[c] = p
 		}
-		return progs[i], nil
+		return progs[c], nil
 	}
 	return nil, fmt.Errorf("%d sequences of %d rows exceed every program", len(b.seqs), b.rows)
+}
+
+// giveUp leaves capacity i and larger ones out that have no program yet, if others are left.
+func (e *TextEncoder) giveUp(i int) {
+	left := slices.Clone(e.capacities[:i])
+	for _, c := range e.capacities[i:] {
+		if e.programs[c] != nil && e.prefills[c] != nil {
+			left = append(left, c)
+		}
+	}
+	if len(left) > 0 {
+		e.capacities = left
+	}
 }
 
 // compile records and compiles the text tower for a capacity.
@@ -76,7 +95,11 @@ func (e *TextEncoder) compile(seqs, rows int, prefill bool) (*textProgram, error
 	if !prefill {
 		tp.out = prog.Buffer(tp.graph.Features.Slot)
 	}
-	return tp, tp.graph.Bind(prog)
+	if err := tp.graph.Bind(prog); err != nil {
+		prog.Close()
+		return nil, err
+	}
+	return tp, nil
 }
 
 // run lays a batch out and computes it. words [.., width] are the pseudo-words that the prompts refer to.

@@ -102,6 +102,16 @@ func (v *Inverter) Invert(ctx context.Context, images []Image, skip func(i int) 
 	return v.invert(ctx, images, newSeeded(v.opts.Seed, v.opts.InitStd, images), skip, monitor, sink)
 }
 
+// parallel is how many images suit a device: 32 for a CPU, and four times as many as others gather for wider ones, since a step's
+// kernels are small.
+func parallel(dev runtime.Device) int {
+	n := 32 * runtime.Breadth(dev)
+	if n > 32 {
+		n *= 4
+	}
+	return n
+}
+
 func (v *Inverter) invert(ctx context.Context, images []Image, d draws, skip func(int) bool, monitor Monitor, sink func(Result) error) error {
 	var todo []int
 	for i := range images {
@@ -109,10 +119,18 @@ func (v *Inverter) invert(ctx context.Context, images []Image, d draws, skip fun
 			todo = append(todo, i)
 		}
 	}
+	most := v.opts.Parallel
+	if most == 0 {
+		most = parallel(v.dev)
+	}
 	for len(todo) > 0 {
-		n := min(v.opts.Parallel, len(todo))
+		n := min(most, len(todo))
 		g := &group{v: v, images: images, index: todo[:n], draws: d, monitor: monitor}
 		results, err := g.run(ctx)
+		if errors.Is(err, runtime.ErrOutOfMemory) && n > 1 {
+			most = n / 2
+			continue
+		}
 		if err != nil {
 			return err
 		}

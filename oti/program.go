@@ -45,7 +45,11 @@ func compile(dev runtime.Device, text *clipnet.TextEncoder, words, rows int, noi
 	b := func(v runtime.View) runtime.Buffer { return prog.Buffer(v.Slot) }
 	out := &program{prog: prog, graph: graph, words: words, p: b(v), m: b(m), v: b(s), ema: b(ema), g: b(g), count: b(count), hyper: b(hyper),
 		content: content.bind(prog), phrase: phrase.bind(prog), embed: e, width: w}
-	return out, graph.Bind(prog)
+	if err := graph.Bind(prog); err != nil {
+		prog.Close()
+		return nil, err
+	}
+	return out, nil
 }
 
 // lossViews are a loss's in the Plan.

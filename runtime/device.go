@@ -27,6 +27,15 @@ type Device interface {
 	Close() error
 }
 
+// Breadth is how many times the work that keeps a CPU busy a device wants at once: what a method of this name says, else 1.
+// Callers that can gather more work for one run multiply by it.
+func Breadth(d Device) int {
+	if b, ok := d.(interface{ Breadth() int }); ok {
+		return max(1, b.Breadth())
+	}
+	return 1
+}
+
 // Buffer is device memory that a host may write and read. Writes happen before, and reads after, every run that is
 // requested between them. Offsets and lengths are in elements; an access outside the buffer, or of the wrong dtype, is
 // an error.

@@ -76,7 +76,7 @@ func (e *Engine) gather(ctx context.Context, paths iter.Seq[string], workers int
 			b.pixels = append(b.pixels, item.Pixels...)
 			b.images++
 		}
-		if len(b.items) == clipnet.MaxImages {
+		if len(b.items) == clipnet.MaxImages(e.dev) {
 			if !send(b) {
 				return
 			}

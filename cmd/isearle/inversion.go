@@ -55,7 +55,7 @@ func (f *otiFlags) methodFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.o.LambdaContent, "lambda-content", f.o.LambdaContent, "OTI: `WEIGHT` of the loss against the image")
 	fs.Float64Var(&f.o.LambdaGPT, "lambda-gpt", f.o.LambdaGPT, "OTI: `WEIGHT` of the regularisation by phrases; 0 needs none")
 	fs.IntVar(&f.o.TopK, "concepts-per-image", f.o.TopK, "OTI: regularise by the phrases of the `N` nearest concepts")
-	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: `N` images side by side; results do not depend on it")
+	fs.IntVar(&f.o.Parallel, "parallel", f.o.Parallel, "OTI: `N` images side by side (0: as suits the device); results do not depend on it")
 	fs.StringVar(&f.concepts, "concepts", "", "OTI: `FILE` of concepts, one a line or Open Images' class names; without it those inside the program")
 	fs.StringVar(&f.phrases, "phrases", "", "OTI: `FILE` of phrases by concept: JSON lines, JSON, or the official pickle; for the model inside the program a grammar writes them")
 }

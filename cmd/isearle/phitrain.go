@@ -76,7 +76,7 @@ func (c *phiTrainCommand) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.score, "validate", 0, "score the network every `N` epochs by the queries inside the program (mAP@10); the model inside only")
 	fs.IntVar(&c.oti.o.Steps, "oti-steps", c.oti.o.Steps, "OTI: gradient `STEPS`")
 	c.oti.noiseFlags(fs)
-	fs.IntVar(&c.oti.o.Parallel, "parallel", c.oti.o.Parallel, "OTI: `N` images side by side; results do not depend on it")
+	fs.IntVar(&c.oti.o.Parallel, "parallel", c.oti.o.Parallel, "OTI: `N` images side by side (0: as suits the device); results do not depend on it")
 }
 
 func (c *phiTrainCommand) check(args []string) error {
