@@ -32,14 +32,14 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	panels := w.fwd.panels()
 	all := &product{k: k, a: rows, w: w.fwd, dst: out, end: epilogue{tile: k.TileBias, res: pos}}
 	all.end.res.data = pos.from(1, 0)
-	all.link(c)
-	c.add(func() int { return images() * panels }, func(wk *worker, task int) {
+	all.link(c, func() int { return images() * panels })
+	c.add(all.tasks, func(wk *worker, task int) {
 		b, p := task/panels, *all
 		p.a.data, p.dst.data = rows.from(b*per, 0), out.from(b*l+1, 0)
 		if scales != nil {
 			p.aq = scales[2*b*per:]
 		}
-		p.block(wk, 0, per, task%panels, p.ahead(task, images()*panels))
+		p.block(wk, 0, per, task)
 	})
 }
 

@@ -11,18 +11,19 @@ import (
 const (
 	blockTiles  = 8
 	blockFloats = 1280 << 10 / 4
-	partDepth   = 384 // of the inner dimension: 48 KiB of a panel
+	partDepth   = 384 // of the inner dimension, about: 48 KiB of a panel
 )
 
 // product is dst = a . w^T followed by an epilogue, over a live number of rows.
 type product struct {
-	k       *simd.Kernels
-	threads int
-	a       matrix
-	aq      []float32 // of I8: scale and least value of each row of a
-	w       *packed
-	dst     matrix
-	end     epilogue
+	k     *simd.Kernels
+	pool  *pool
+	tasks func() int
+	a     matrix
+	aq    []float32 // of I8: scale and least value of each row of a
+	w     *packed
+	dst   matrix
+	end   epilogue
 	// aside computes tiles in scratch memory, because the epilogue reads what dst holds.
 	aside bool
 	// then is the product that follows, if there is one: its first panels are fetched at the end of this one.
@@ -34,44 +35,46 @@ func (p *product) blockRows() int {
 	return min(blockTiles, max(1, blockFloats/max(1, p.a.cols)/p.k.MR)) * p.k.MR
 }
 
-// link makes the product known as what follows the one before.
-func (p *product) link(c *compiler) {
-	p.threads = c.dev.Threads()
+// link makes the product known as what follows the one before. A task is one panel for one block of rows.
+func (p *product) link(c *compiler, tasks func() int) {
+	p.pool, p.tasks = c.dev.pool, tasks
 	if c.last != nil {
 		c.last.then = p
 	}
 	c.last = p
 }
 
-// add appends the product as a phase: a task is one panel for one block of rows.
+// add appends the product as a phase, blocks of rows being as large as they may.
 func (p *product) add(c *compiler, rows func() int) {
-	p.link(c)
 	size := p.blockRows()
-	c.add(func() int { return blocks(rows(), size) * p.w.panels() }, func(w *worker, task int) {
-		n, panels := rows(), p.w.panels()
+	p.link(c, func() int { return blocks(rows(), size) * p.w.panels() })
+	c.add(p.tasks, func(w *worker, task int) {
+		n := rows()
 		count := blocks(n, size)
-		b := task / panels
-		p.block(w, n*b/count, n*(b+1)/count, task%panels, p.ahead(task, count*panels))
+		b := task / p.w.panels()
+		p.block(w, n*b/count, n*(b+1)/count, task)
 	})
 }
 
-// ahead is the beginning of the panel that the worker of a task will probably go on with, as workers take turns; behind the
-// last task that is a panel of the product that follows.
-func (p *product) ahead(task, tasks int) []float32 {
-	if task += p.threads; task >= tasks {
-		if p, task = p.then, task-tasks; p == nil || p.w.n == 0 {
+// ahead is the beginning of the panel that a worker will go on with: of its next task, or of its first one in the product that
+// follows.
+func (p *product) ahead(w *worker) []float32 {
+	task := w.next
+	if task < 0 {
+		if p = p.then; p == nil || p.w.n == 0 {
 			return nil
 		}
+		task = p.pool.first(p.tasks(), w.id)
 	}
 	panel := p.w.panel(task % p.w.panels())
 	return panel[:min(len(panel), partDepth*p.w.nr)]
 }
 
-// block computes rows first to last-1 of panel j in tiles of nearly equal height (50 rows are 12+13+12+13), one part of the panel
-// after the other: the chain of multiply-adds goes on from part to part. Meanwhile the next part is fetched, at last what is
-// ahead.
-func (p *product) block(w *worker, first, last, j int, ahead []float32) {
-	n, nr := last-first, p.w.nr
+// block computes rows first to last-1 of a task's panel in tiles of nearly equal height (50 rows are 12+13+12+13), one part of
+// the panel after the other: the chain of multiply-adds goes on from part to part. Meanwhile the next part is fetched, at
+// last what is ahead.
+func (p *product) block(w *worker, first, last, task int) {
+	n, nr, j := last-first, p.w.nr, task%p.w.panels()
 	col, width, panel := j*nr, p.w.width(j), p.w.panel(j)
 	y, ld := p.dst.from(first, col), p.dst.stride
 	aside := p.aside || width < nr
@@ -86,7 +89,7 @@ func (p *product) block(w *worker, first, last, j int, ahead []float32) {
 	tiles, parts := blocks(n, p.k.MR), p.parts()
 	for part := range parts {
 		from, to := p.cut(part, parts), p.cut(part+1, parts)
-		b, next := panel[from*nr:to*nr], ahead
+		b, next := panel[from*nr:to*nr], p.ahead(w)
 		if part+1 < parts {
 			next = panel[to*nr : p.cut(part+2, parts)*nr]
 		}
@@ -149,7 +152,7 @@ func (p *product) parts() int {
 	case wordElements(p.w.dt) > 1:
 		return 1
 	}
-	return max(1, blocks(p.w.k, partDepth))
+	return max(1, (p.w.k+partDepth/2)/partDepth)
 }
 
 // cut is the row of a panel where a part begins, a multiple of 16.

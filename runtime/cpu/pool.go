@@ -16,6 +16,13 @@ type worker struct {
 	scratch []float32
 	parked  atomic.Bool
 	wake    chan struct{}
+	// next is the task that the worker will do after the present one unless another takes it, -1 if it has no more of its own.
+	next int
+
+	_ [cacheLine]byte // what others write is on lines of its own
+	// tasks is generation<<48 | first<<24 | end of the tasks left: its owner claims from the front, the others from the back.
+	tasks atomic.Uint64
+	_     [cacheLine]byte
 }
 
 // floats returns n elements of undefined content, valid until the worker's next call.
@@ -26,21 +33,20 @@ func (w *worker) floats(n int) []float32 {
 	return w.scratch[:n]
 }
 
-// pool runs tasks on a fixed set of workers; the caller is worker 0. Tasks are claimed one by one from a counter, so a slow
-// virtual core does not set the pace, and no task's result may depend on which worker runs it.
+// pool runs tasks on a fixed set of workers; the caller is worker 0. Every worker begins with an equal run of successive tasks,
+// so that one phase's rows are in the cache that the next phase's tasks want them in, and then takes tasks from the others'
+// ends, so that a slow virtual core does not set the pace. No task's result may depend on which worker runs it.
 type pool struct {
 	workers []*worker
-	// ticket is generation<<48 | tasks<<24 | next: one atomic addition claims a task and says whether it exists.
-	ticket atomic.Uint64
-	done   atomic.Int64
-	fn     func(*worker, int)
-	closed atomic.Bool
+	gen     atomic.Uint64 // of the run; workers wait for it to change
+	done    atomic.Int64
+	fn      func(*worker, int)
+	closed  atomic.Bool
 }
 
 const (
-	ticketBits = 24
-	ticketMask = 1<<ticketBits - 1
-	maxTasks   = ticketMask / 2 // leaves room for the claims that fail
+	taskBits = 24
+	maxTasks = 1<<taskBits - 1
 )
 
 func newPool(threads int) *pool {
@@ -60,15 +66,23 @@ func (p *pool) run(n int, fn func(*worker, int)) {
 		panic("cpu: too many tasks in one phase")
 	}
 	if n <= 1 || len(p.workers) == 1 {
+		w := p.workers[0]
 		for i := range n {
-			fn(p.workers[0], i)
+			w.next = i + 1
+			if w.next == n {
+				w.next = -1
+			}
+			fn(w, i)
 		}
 		return
 	}
 	p.fn = fn
 	p.done.Store(0)
-	gen := p.ticket.Load()>>(2*ticketBits) + 1
-	p.ticket.Store(gen<<(2*ticketBits) | uint64(n)<<ticketBits)
+	gen := p.gen.Load() + 1
+	for i, w := range p.workers {
+		w.tasks.Store(gen<<(2*taskBits) | uint64(p.first(n, i))<<taskBits | uint64(p.first(n, i+1)))
+	}
+	p.gen.Store(gen)
 	for _, w := range p.workers[1:min(n, len(p.workers))] {
 		if w.parked.CompareAndSwap(true, false) {
 			w.wake <- struct{}{}
@@ -82,16 +96,47 @@ func (p *pool) run(n int, fn func(*worker, int)) {
 	}
 }
 
-// work claims tasks until none is left.
+// first is the first of n tasks that are worker i's own.
+func (p *pool) first(n, i int) int { return blocks(n*i, len(p.workers)) }
+
+// work does tasks until none is left, its own ones first.
 func (p *pool) work(w *worker) {
-	for {
-		t := p.ticket.Add(1)
-		if t&ticketMask > t>>ticketBits&ticketMask {
-			return
+	for i := range p.workers {
+		victim := p.workers[(w.id+i)%len(p.workers)]
+		for {
+			task, next, ok := victim.claim(i > 0)
+			if !ok {
+				break
+			}
+			// A valid claim keeps run from returning, so fn is that of its generation.
+			w.next = next
+			p.fn(w, task)
+			p.done.Add(1)
 		}
-		// A valid claim keeps run from returning, so fn is that of this generation.
-		p.fn(w, int(t&ticketMask)-1)
-		p.done.Add(1)
+	}
+}
+
+// claim takes one of the tasks that w has left, the last one for others.
+func (w *worker) claim(other bool) (task, next int, ok bool) {
+	for {
+		t := w.tasks.Load()
+		first, end := int(t>>taskBits&maxTasks), int(t&maxTasks)
+		if first >= end {
+			return 0, -1, false
+		}
+		if other {
+			if w.tasks.CompareAndSwap(t, t-1) {
+				return end - 1, -1, true
+			}
+			continue
+		}
+		if w.tasks.CompareAndSwap(t, t+1<<taskBits) {
+			next = first + 1
+			if next == end {
+				next = -1
+			}
+			return first, next, true
+		}
 	}
 }
 
@@ -107,12 +152,12 @@ func (p *pool) loop(w *worker) {
 	}
 }
 
-// await returns when the generation is no longer seen.
+// await returns the generation when it is no longer seen.
 func (p *pool) await(w *worker, seen uint64) uint64 {
 	for {
 		start := time.Now()
 		for i := 0; ; i++ {
-			if gen := p.ticket.Load() >> (2 * ticketBits); gen != seen {
+			if gen := p.gen.Load(); gen != seen {
 				return gen
 			}
 			if i%64 == 63 && time.Since(start) > spin {
@@ -120,7 +165,7 @@ func (p *pool) await(w *worker, seen uint64) uint64 {
 			}
 		}
 		w.parked.Store(true)
-		if p.ticket.Load()>>(2*ticketBits) != seen {
+		if p.gen.Load() != seen {
 			// New work came before anyone could see the flag; if run saw it, take its wake-up back.
 			if !w.parked.CompareAndSwap(true, false) {
 				<-w.wake
@@ -136,8 +181,7 @@ func (p *pool) close() {
 	if p.closed.Swap(true) {
 		return
 	}
-	gen := p.ticket.Load()>>(2*ticketBits) + 1
-	p.ticket.Store(gen << (2 * ticketBits))
+	p.gen.Add(1)
 	for _, w := range p.workers[1:] {
 		if w.parked.CompareAndSwap(true, false) {
 			w.wake <- struct{}{}
