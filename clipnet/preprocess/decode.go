@@ -18,6 +18,8 @@ type decoder struct {
 	maxPixels   int
 	wantExif    bool
 	orientation int // EXIF's, 0 where there is none or it is not wanted
+	// needed says which pixels of an image of w x h are asked for; others may be left as they are. nil means all.
+	needed func(w, h int) (x0, y0, x1, y1 int)
 
 	jpeg  jpeg.Decoder
 	zlib  io.Reader
@@ -154,17 +156,23 @@ func (d *decoder) decodeJPEG() (*Image, error) {
 	case jpeg.CMYK:
 		m.Mode = ModeCMYK
 	}
+	if d.wantExif {
+		d.orientation = orientation(cfg.Exif)
+	}
 	m.Pix = d.pixels(m.Mode.Bytes() * m.Width * m.Height)
-	if err := d.jpeg.Decode(m.Pix); err != nil {
+	if d.needed == nil || d.orientation > 1 {
+		err = d.jpeg.Decode(m.Pix)
+	} else {
+		x0, y0, x1, y1 := d.needed(m.Width, m.Height)
+		err = d.jpeg.DecodeWindow(m.Pix, x0, y0, x1, y1)
+	}
+	if err != nil {
 		return nil, d.jpegError(err)
 	}
 	if m.Mode == ModeCMYK { // Pillow takes every CMYK JPEG for Adobe's inverted inks
 		for i, v := range m.Pix {
 			m.Pix[i] = ^v
 		}
-	}
-	if d.wantExif {
-		d.orientation = orientation(cfg.Exif)
 	}
 	return m, nil
 }

@@ -7,12 +7,15 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"isearle/clipnet/preprocess/internal/pixel"
 )
 
 // A Preprocessor turns images into pixels under fixed options. It may be used concurrently, one image a goroutine.
 type Preprocessor struct {
 	opts    Options
 	table   [3][256]float32 // normalised value of each sample of each channel
+	scale   *pixel.Scale    // for the loop that computes the table's values; nil if it does not
 	scratch sync.Pool       // of *scratch
 }
 
@@ -40,8 +43,41 @@ func New(o Options) (*Preprocessor, error) {
 			p.table[c][v] = float32(float32(float32(v)/255)-o.Mean[c]) / o.Std[c]
 		}
 	}
-	p.scratch.New = func() any { return new(scratch) }
+	p.scale = p.exactScale()
+	p.scratch.New = func() any {
+		s := new(scratch)
+		s.decoder.maxPixels, s.decoder.wantExif = o.MaxPixels, o.ExifOrientation
+		s.decoder.needed = func(w, h int) (x0, y0, x1, y1 int) {
+			g := o.plan(w, h)
+			if g.sameSize() {
+				return g.cropX - g.padX, g.cropY - g.padY, g.cropX - g.padX + g.cropD, g.cropY - g.padY + g.cropD
+			}
+			s.resize.set(g, o.Filter)
+			return s.resize.window()
+		}
+		return s
+	}
 	return p, nil
+}
+
+// exactScale returns the scale for pixel's Normalize if that gives the table's values to the bit.
+func (p *Preprocessor) exactScale() *pixel.Scale {
+	const n = 2 * 256 // the last of them may be left out
+	var src [3 * n]byte
+	for i := range src {
+		src[i] = uint8(i / 3)
+	}
+	var dst [3 * n]float32
+	scale := pixel.NewScale(p.opts.Mean, p.opts.Std)
+	done := pixel.Best().Normalize(dst[:], n, src[:], scale)
+	for c := range 3 {
+		for v, want := range p.table[c] {
+			if done < 256 || dst[c*n+v] != want {
+				return nil
+			}
+		}
+	}
+	return scale
 }
 
 // Options returns the options, with the defaults filled in.
@@ -84,7 +120,11 @@ func (p *Preprocessor) Normalize(crop []byte, dst []float32) {
 	n := p.opts.Size * p.opts.Size
 	crop = crop[:3*n]
 	r, g, b := dst[:n], dst[n:2*n], dst[2*n:3*n]
-	for i := range n {
+	done := 0
+	if p.scale != nil {
+		done = pixel.Best().Normalize(dst, n, crop, p.scale)
+	}
+	for i := done; i < n; i++ {
 		c := crop[3*i : 3*i+3 : 3*i+3]
 		r[i], g[i], b[i] = p.table[0][c[0]], p.table[1][c[1]], p.table[2][c[2]]
 	}
@@ -106,7 +146,6 @@ func (p *Preprocessor) crop(s *scratch, name string, data []byte, dst []byte) er
 	if len(dst) < p.CropBytes() {
 		return fmt.Errorf("preprocess: %d bytes for a crop of %d", len(dst), p.CropBytes())
 	}
-	s.decoder.maxPixels, s.decoder.wantExif = p.opts.MaxPixels, p.opts.ExifOrientation
 	m, err := s.decoder.decode(name, data)
 	if err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 type resampler struct {
 	loops  *pixel.Kernels // nil until the first resize
 	h, v   taps
-	row    pixel.RowTaps
-	column pixel.Columns
+	row    pixel.RowTaps // of h
+	column pixel.Columns // of v
 	middle []byte
 	rows   []byte
 }
@@ -46,8 +46,12 @@ func (r *resampler) set(g geometry, f Filter) {
 	if r.loops == nil {
 		r.loops = pixel.Best()
 	}
-	r.h.set(f, g.paddedW, g.resizedW, g.cropX, g.cropD, g.padX, g.width)
-	r.v.set(f, g.paddedH, g.resizedH, g.cropY, g.cropD, g.padY, g.height)
+	if r.h.set(f, g.paddedW, g.resizedW, g.cropX, g.cropD, g.padX, g.width) {
+		r.row.Set(r.h.first, r.h.count, r.h.fixed, r.h.size)
+	}
+	if r.v.set(f, g.paddedH, g.resizedH, g.cropY, g.cropD, g.padY, g.height) {
+		r.column.Set(r.v.count, r.v.fixed, r.v.size)
+	}
 }
 
 // window is the part of the image that the coefficients of set meet.
@@ -59,12 +63,11 @@ func (r *resampler) window() (x0, y0, x1, y1 int) {
 
 // resizeRows resizes height rows of width pixels, the first of them at x0 of the image.
 func (r *resampler) resizeRows(dst []byte, dstStride int, src []byte, srcStride, height, x0, width int, mode Mode) {
-	r.h.shift(x0)
 	if mode == ModeI16 {
-		r.rows16(dst, src, srcStride, dstStride, height)
+		r.rows16(dst, src, srcStride, dstStride, height, x0)
 		return
 	}
-	r.row.Set(mode.Bytes(), width, r.h.first, r.h.count, r.h.fixed, r.h.size)
+	r.row.Place(mode.Bytes(), x0, width)
 	if dstStride >= mode.Bytes()*len(r.h.first)+pixel.RowSlack {
 		r.loops.Rows(dst, dstStride, src, srcStride, height, &r.row)
 		return
@@ -79,36 +82,34 @@ func (r *resampler) resizeRows(dst []byte, dstStride int, src []byte, srcStride,
 
 // resizeColumns resizes columns, the first row of which is y0 of the image, to rows of width bytes.
 func (r *resampler) resizeColumns(dst []byte, width int, src []byte, srcStride, y0 int, mode Mode) {
-	r.v.shift(y0)
 	if mode == ModeI16 {
-		r.columns16(dst, src, srcStride, width, len(r.v.first))
+		r.columns16(dst, src, srcStride, width, len(r.v.first), y0)
 		return
 	}
-	r.column.Set(r.v.count, r.v.fixed, r.v.size)
 	for y, first := range r.v.first {
-		r.loops.Column(dst[y*width:][:width], src[first*srcStride:], srcStride, r.column.At(y))
+		r.loops.Column(dst[y*width:][:width], src[max(first-y0, 0)*srcStride:], srcStride, r.column.At(y))
 	}
 }
 
-// rows16 is rows for 16-bit gray, in double precision as Pillow computes it.
-func (r *resampler) rows16(dst, src []byte, srcStride, dstStride, height int) {
+// rows16 is resizeRows for 16-bit gray, in double precision as Pillow computes it.
+func (r *resampler) rows16(dst, src []byte, srcStride, dstStride, height, x0 int) {
 	for y := range height {
 		in, out := src[y*srcStride:], dst[y*dstStride:]
 		for i, first := range r.h.first {
 			sum := 0.0
 			for x, w := range r.h.weight[i*r.h.size:][:r.h.count[i]] {
-				sum += float64(float64(binary.LittleEndian.Uint16(in[2*(first+x):])) * w)
+				sum += float64(float64(binary.LittleEndian.Uint16(in[2*(first-x0+x):])) * w)
 			}
 			binary.LittleEndian.PutUint16(out[2*i:], clip16(sum))
 		}
 	}
 }
 
-// columns16 is columns for 16-bit gray; width is in bytes.
-func (r *resampler) columns16(dst, src []byte, srcStride, width, height int) {
+// columns16 is resizeColumns for 16-bit gray.
+func (r *resampler) columns16(dst, src []byte, srcStride, width, height, y0 int) {
 	for y := range height {
 		w := r.v.weight[y*r.v.size:][:r.v.count[y]]
-		in, out := src[r.v.first[y]*srcStride:], dst[y*width:]
+		in, out := src[max(r.v.first[y]-y0, 0)*srcStride:], dst[y*width:]
 		for x := 0; x < width; x += 2 {
 			sum := 0.0
 			for i, c := range w {

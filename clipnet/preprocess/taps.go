@@ -8,11 +8,18 @@ import (
 
 // taps are the coefficients of one direction of a resize, for a window of the output.
 type taps struct {
+	of     tapsOf    // what they were computed for
 	size   int       // coefficients kept per output sample
 	first  []int     // the first input sample of each output sample
 	count  []int     // how many input samples contribute
 	weight []float64 // size per output sample
 	fixed  []int32   // the same, times 2^pixel.FixedBits
+}
+
+// tapsOf is what taps depend on.
+type tapsOf struct {
+	filter                      Filter
+	in, out, from, n, pad, real int
 }
 
 // support is the radius of the filter at scale 1.
@@ -41,8 +48,13 @@ func (f Filter) at(x float64) float64 {
 
 // set computes the taps for the output samples from to from+n of a resize of in samples to out samples. Of the input,
 // only real samples from pad on exist; the others are zeros, so their coefficients are dropped after normalisation.
-// The arithmetic is Pillow's precompute_coeffs and normalize_coeffs_8bpc.
-func (t *taps) set(f Filter, in, out, from, n, pad, real int) {
+// The arithmetic is Pillow's precompute_coeffs and normalize_coeffs_8bpc. It reports whether the taps have changed.
+func (t *taps) set(f Filter, in, out, from, n, pad, real int) bool {
+	of := tapsOf{f, in, out, from, n, pad, real}
+	if t.of == of { // as for the next image of the same size
+		return false
+	}
+	t.of = of
 	scale := float64(in) / float64(out)
 	filterScale := max(scale, 1)
 	support := f.support() * filterScale
@@ -75,6 +87,7 @@ func (t *taps) set(f Filter, in, out, from, n, pad, real int) {
 			t.fixed[i*t.size+x] = int32(math.Copysign(0.5, v) + float64(v*(1<<pixel.FixedBits)))
 		}
 	}
+	return true
 }
 
 // span returns the range of input samples that the taps read.
@@ -86,13 +99,6 @@ func (t *taps) span() (from, to int) {
 		}
 	}
 	return min(from, to), to
-}
-
-// shift makes the taps count from the input sample from.
-func (t *taps) shift(from int) {
-	for i := range t.first {
-		t.first[i] = max(t.first[i]-from, 0)
-	}
 }
 
 // resized returns a slice of n elements, s's memory where it is large enough. The elements are undefined.

@@ -283,8 +283,8 @@ func (c *component) rowSamples() int { return 64 * pixel.Group * c.groups }
 func (c *component) stride() int { return 8 * pixel.Group * c.groups }
 
 // block returns the coefficients of block x of row y of those held.
-func (c *component) block(x, y int) *block {
-	return (*block)(c.coefs[y*c.rowSamples()+pixel.Coef(x, 0):])
+func (c *component) block(x, y int) *pixel.Block {
+	return (*pixel.Block)(c.coefs[y*c.rowSamples()+pixel.Coef(x, 0):])
 }
 
 // resized returns a slice of n elements, s's memory where it is large enough. The elements are undefined.

@@ -33,30 +33,6 @@ const (
 	mTEM  = 0x01
 )
 
-// zigzag maps a coefficient's place in the stream to its place in the block, row by row.
-var zigzag = [64]uint8{
-	0, 1, 8, 16, 9, 2, 3, 10,
-	17, 24, 32, 25, 18, 11, 4, 5,
-	12, 19, 26, 33, 40, 48, 41, 34,
-	27, 20, 13, 6, 7, 14, 21, 28,
-	35, 42, 49, 56, 57, 50, 43, 36,
-	29, 22, 15, 23, 30, 37, 44, 51,
-	58, 59, 52, 45, 38, 31, 39, 46,
-	53, 60, 61, 54, 47, 55, 62, 63,
-}
-
-// block is the coefficients from the first of a block on: its rows of 8, between them the rows of the blocks that it is
-// transformed with.
-type block = [64 * pixel.Group]int16
-
-// place maps a coefficient's place in the stream to its place in a block.
-var place = func() (t [64]uint8) {
-	for i, z := range zigzag {
-		t[i] = uint8(pixel.Coef(0, int(z)))
-	}
-	return t
-}()
-
 // nextMarker skips to the next marker, over stray bytes as libjpeg does, and returns its code with d.pos behind it.
 func (d *Decoder) nextMarker() (uint8, error) {
 	for p := d.pos; p+1 < len(d.data); p++ {
@@ -160,11 +136,12 @@ func (d *Decoder) quantTables(b []byte, at int) error {
 			return d.fail(ErrCorrupt, at, "quantisation table %d is short", id)
 		}
 		t := &d.quant[id]
-		for i, z := range zigzag {
+		for k := range 64 {
+			i := pixel.Zigzag(k)
 			if wide == 1 {
-				t[z] = binary.BigEndian.Uint16(b[1+2*i:])
+				t[i] = binary.BigEndian.Uint16(b[1+2*k:])
 			} else {
-				t[z] = uint16(b[1+i])
+				t[i] = uint16(b[1+k])
 			}
 		}
 		d.hasQuant[id] = true

@@ -1,6 +1,6 @@
 package jpeg
 
-import "encoding/binary"
+import "isearle/clipnet/preprocess/internal/pixel"
 
 // scan is the header of one scan.
 type scan struct {
@@ -177,7 +177,7 @@ func (d *Decoder) scan(s *scan) error {
 
 // dataError says why an MCU could not be decoded.
 func (d *Decoder) dataError(s *scan, x, y int) error {
-	left := d.bits.left()
+	left := d.bits.Left()
 	short := left < 16 // less than the longest code
 	switch {
 	case short && d.pos >= len(d.data)-1:
@@ -185,7 +185,7 @@ func (d *Decoder) dataError(s *scan, x, y int) error {
 	case short:
 		return d.fail(ErrCorrupt, d.pos, "a marker ends the scan in MCU %d of row %d", x, y)
 	}
-	return d.fail(ErrCorrupt, d.bits.offset(d.data, s.from, d.bits.end-left/8), "no valid code in MCU %d of row %d", x, y)
+	return d.fail(ErrCorrupt, d.bits.offset(d.data, s.from, d.bits.End-left/8), "no valid code in MCU %d of row %d", x, y)
 }
 
 // restartMarker reads the marker between two restart intervals and resets the predictions.
@@ -230,7 +230,7 @@ func (d *Decoder) block(s *scan, i, x, y int) bool {
 			y = 0
 		}
 		blk := c.block(x, y%int(c.v))
-		return d.sequentialBlock(s, i, blk) && d.bits.left() >= 0
+		return d.sequentialBlock(s, i, blk) && d.bits.Left() >= 0
 	}
 	blk, ok := c.block(x, y), true
 	switch {
@@ -245,51 +245,42 @@ func (d *Decoder) block(s *scan, i, x, y int) bool {
 	default:
 		ok = d.acRefine(s, blk)
 	}
-	return ok && d.bits.left() >= 0
+	return ok && d.bits.Left() >= 0
 }
 
 // dcDifference decodes one DC difference and returns the new prediction.
 func (b *bitReader) dcDifference(t *huffman, pred int32) (int32, bool) {
-	e := b.symbol(t)
-	if e == 0 {
-		return 0, false
-	}
-	return pred + b.value(e.size()), true
+	c := b.code(t)
+	return pred + b.value(c), c != pixel.LongCode
 }
 
-// sequentialBlock decodes one block, T.81 section F.2.
-func (d *Decoder) sequentialBlock(s *scan, i int, blk *block) bool {
-	b := &d.bits
-	pred, ok := b.dcDifference(s.dc[i], s.pred[i])
-	if !ok {
-		return false
-	}
-	s.pred[i] = pred
-	blk[0] = int16(pred)
-	t, acc, n := s.ac[i], b.acc, b.n
-	for k := 0; k < 63; {
-		if n < 32 { // a code of 16 bits and a value of 15
-			acc |= binary.BigEndian.Uint64(b.data[b.pos:]) >> (n & 63)
-			b.pos += (63 - n) >> 3
-			n |= 56
+// sequentialBlock decodes one block, T.81 section F.2: by the loop for short codes, and by symbol what that leaves.
+func (d *Decoder) sequentialBlock(s *scan, i int, blk *pixel.Block) bool {
+	b, dc, ac := &d.bits, s.dc[i], s.ac[i]
+	for k := -1; ; {
+		k = d.loops.Block(&b.Bits, &dc.look, &ac.look, blk, &s.pred[i], k)
+		if k >= 63 {
+			return k < 256
 		}
-		e := t.look[acc>>(64-lookBits)]
-		if e == 0 {
-			if e = t.long(acc); e == 0 {
-				b.acc, b.n = acc, n
+		if k < 0 {
+			pred, ok := b.dcDifference(dc, s.pred[i])
+			if !ok {
 				return false
 			}
+			s.pred[i], blk[0], k = pred, int16(pred), 0
+			continue
 		}
-		v := extend(acc<<e.code(), e.size())
-		acc <<= e.total()
-		n -= e.total()
-		k += e.step()
-		if k > 63 {
-			b.acc, b.n = acc, n
-			return e.size() == 0
+		c := b.code(ac)
+		if c == pixel.LongCode {
+			return false
 		}
-		blk[place[k]] = int16(v) // 16 zeros write the last of them
+		v := b.value(c)
+		if k += c.Step(); k > 63 {
+			return c.Size() == 0
+		}
+		blk[pixel.Place(k)] = int16(v) // 16 zeros write the last of them
+		if k == 63 {
+			return true
+		}
 	}
-	b.acc, b.n = acc, n
-	return true
 }

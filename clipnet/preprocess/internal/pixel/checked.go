@@ -5,6 +5,13 @@ import "fmt"
 // checked wraps the loops of k so that wrong lengths panic before memory is touched, as an index would.
 func checked(k Kernels) *Kernels {
 	c := k
+	c.Block = func(b *Bits, dc, ac *Codes, blk *Block, pred *int32, from int) int {
+		if b.Pos < 0 || b.N < 0 || b.N > 63 || from < -1 || from >= 63 {
+			panic(fmt.Sprintf("pixel: block from byte %d, %d bits, behind coefficient %d", b.Pos, b.N, from))
+		}
+		need(len(b.Data)-b.Pos, blockBytes-(from+1)*(16+15)/8)
+		return k.Block(b, dc, ac, blk, pred, from)
+	}
 	c.IDCT = func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		if groups < 1 {
 			return
@@ -47,6 +54,12 @@ func checked(k Kernels) *Kernels {
 			need(len(src), (t.count-1)*stride+len(dst))
 		}
 		k.Column(dst, src, stride, t)
+	}
+	c.Normalize = func(dst []float32, plane int, src []byte, s *Scale) int {
+		n := len(src) / 3
+		need(plane, n)
+		need(len(dst), 2*plane+n)
+		return k.Normalize(dst, plane, src, s)
 	}
 	return &c
 }

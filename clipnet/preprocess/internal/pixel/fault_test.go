@@ -45,13 +45,15 @@ func TestNoAccessOutside(t *testing.T) {
 				k.H2V1(f[0](2*n, last), f[1](n, last))
 				k.H2V2(f[0](2*n, last), f[1](n, last), f[2](n, last))
 				k.RGB(f[0](3*n, last), f[1](n, last), f[2](n, last), f[3](n, last))
+				k.Normalize(make([]float32, 3*n), n, f[1](3*n, last), NewScale([3]float32{}, [3]float32{1, 1, 1}))
 				for channels := 1; channels <= 4; channels++ {
 					z := randomResize(r, n, 1+r.IntN(20), 1+r.IntN(20))
 					out := len(z.first)
 					z.count[out-1] = min(n, z.size)
 					z.first[out-1] = n - z.count[out-1]
 					var rows RowTaps
-					rows.Set(channels, n, z.first, z.count, z.fixed, z.size)
+					rows.Set(z.first, z.count, z.fixed, z.size)
+					rows.Place(channels, 0, n)
 					stride := channels*out + RowSlack
 					height := 1 + r.IntN(6)
 					k.Rows(f[0](height*stride, last), stride, f[1](height*channels*n, last), channels*n, height, &rows)

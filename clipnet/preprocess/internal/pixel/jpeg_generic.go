@@ -4,12 +4,15 @@ import "encoding/binary"
 
 var generic = Kernels{
 	Name:   "generic",
+	Block:  blockGeneric,
 	IDCT:   idctGeneric,
 	H2V1:   h2v1Generic,
 	H2V2:   h2v2Generic,
 	RGB:    rgbGeneric,
 	Rows:   rowsGeneric,
 	Column: columnGeneric,
+
+	Normalize: func([]float32, int, []byte, *Scale) int { return 0 }, // the caller's table is as fast
 }
 
 // The inverse DCT of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) as libjpeg's jidctint.c ("islow") rounds it: 13-bit

@@ -11,6 +11,12 @@ type Kernels struct {
 	// Name is "avx512", "avx2" or "generic".
 	Name string
 
+	// Block decodes coefficients of a sequential block, T.81 section F.2: with k = -1 from the first on, which it adds to pred,
+	// else those behind k. It returns k at least 63 at the end of the block, and 256 or more if a value lies beyond it. A
+	// smaller k means that the code behind k is not in the table: it is left for the caller. Data has BlockBytes bytes from the
+	// block's first on.
+	Block func(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int
+
 	// IDCT transforms groups of [Group] blocks that stand side by side: coefs in the order of [Coef], times quant (64 factors
 	// in rows, products modulo 2^16), into 8 rows of 8*Group*groups samples, stride bytes apart.
 	IDCT func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int)
@@ -30,6 +36,23 @@ type Kernels struct {
 	Rows func(dst []byte, dstStride int, src []byte, srcStride, height int, t *RowTaps)
 	// Column computes one row of a vertical resize: dst[x] of the samples src[i*stride+x] for i < t.Count.
 	Column func(dst, src []byte, stride int, t ColumnTaps)
+
+	// Normalize computes dst[c*plane+x] = (src[3*x+c]/255 - mean) / std, with the mean and the standard deviation of s for
+	// channel c, for x from 0 up to a number of pixels that it returns, at most len(src)/3; the others are the caller's. Quotients
+	// may be an ulp off.
+	Normalize func(dst []float32, plane int, src []byte, s *Scale) int
+}
+
+// Scale is the constants of Normalize: for each channel mean, standard deviation, its reciprocal, and padding.
+type Scale [3][4]float32
+
+// NewScale returns the scale of means and standard deviations.
+func NewScale(mean, std [3]float32) *Scale {
+	s := new(Scale)
+	for c := range s {
+		s[c] = [4]float32{mean[c], std[c], 1 / std[c]}
+	}
+	return s
 }
 
 // Group is the number of blocks that are transformed together.
@@ -37,6 +60,9 @@ const Group = 4
 
 // Coef is the place of coefficient i (in rows) of block b in a row of blocks: the blocks of a group are interleaved row by row.
 func Coef(b, i int) int { return b/Group*64*Group + i/8*8*Group + b%Group*8 + i%8 }
+
+// Block is the coefficients from the first of a block on: its rows of 8, between them rows of others in its group or behind it.
+type Block [64 * Group]int16
 
 // EnvCPU names the environment variable that chooses the set: a name that this machine does not have is passed over.
 const EnvCPU = "ISEARLE_CPU"

@@ -8,17 +8,18 @@ import "golang.org/x/sys/cpu"
 func machineSets() []Kernels {
 	var sets []Kernels
 	x := cpu.X86
-	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512VNNI {
+	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512VNNI && x.HasBMI1 && x.HasBMI2 {
 		sets = append(sets, setAVX512)
 	}
-	if x.HasAVX2 {
+	if x.HasAVX2 && x.HasFMA && x.HasBMI1 && x.HasBMI2 {
 		sets = append(sets, setAVX2)
 	}
 	return sets
 }
 
 var setAVX512 = Kernels{
-	Name: "avx512",
+	Name:  "avx512",
+	Block: blockInAssembly,
 	IDCT: func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		idctAVX512(&dst[0], stride, &coefs[0], &quant[0], groups)
 	},
@@ -29,10 +30,14 @@ var setAVX512 = Kernels{
 		resizeRows(dst, dstStride, src, srcStride, height, t, 4, rows3AVX512, rows4AVX512)
 	},
 	Column: func(dst, src []byte, stride int, t ColumnTaps) { resizeColumn(dst, src, stride, t, 32, columnAVX512) },
+	Normalize: func(dst []float32, plane int, src []byte, s *Scale) int {
+		return normalizeBlocks(dst, plane, src, s, 16, normalizeAVX512)
+	},
 }
 
 var setAVX2 = Kernels{
-	Name: "avx2",
+	Name:  "avx2",
+	Block: blockInAssembly,
 	IDCT: func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		idctAVX2(&dst[0], stride, &coefs[0], &quant[0], groups)
 	},
@@ -43,6 +48,19 @@ var setAVX2 = Kernels{
 		resizeRows(dst, dstStride, src, srcStride, height, t, 2, rows3AVX2, rows4AVX2)
 	},
 	Column: func(dst, src []byte, stride int, t ColumnTaps) { resizeColumn(dst, src, stride, t, 16, columnAVX2) },
+	Normalize: func(dst []float32, plane int, src []byte, s *Scale) int {
+		return normalizeBlocks(dst, plane, src, s, 8, normalizeAVX2)
+	},
+}
+
+func blockInAssembly(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int {
+	type bits = struct { // of Bits
+		Data     []byte
+		End, Pos int
+		Acc      uint64
+		N        int
+	}
+	return blockBMI2((*bits)(b), (*uint32)(&dc[0]), (*uint32)(&ac[0]), &blk[0], pred, k)
 }
 
 // doubleRow doubles all samples but the first and the last by a loop for blocks.
@@ -136,4 +154,13 @@ func resizeColumn(dst, src []byte, stride int, t ColumnTaps, block int, loop fun
 		return
 	}
 	loop(&dst[0], &src[0], stride, len(dst), &t.halves[0], t.count)
+}
+
+// normalizeBlocks normalises whole blocks of pixels, which have 4 bytes behind them.
+func normalizeBlocks(dst []float32, plane int, src []byte, s *Scale, block int, loop func(dst *float32, plane int, src *byte, n int, scale *float32)) int {
+	n := max(len(src)-4, 0) / 3 / block * block
+	if n > 0 {
+		loop(&dst[0], plane, &src[0], n, &s[0][0])
+	}
+	return n
 }

@@ -228,7 +228,8 @@ func TestRows(t *testing.T) {
 		for i := range 300 {
 			n, out, height, in := []int{1, 2, 3, 4}[i%4], 1+r.IntN(40), 1+r.IntN(9), 1+r.IntN(100)
 			z := randomResize(r, in, out, 1+r.IntN(20))
-			taps.Set(n, in, z.first, z.count, z.fixed, z.size)
+			taps.Set(z.first, z.count, z.fixed, z.size)
+			taps.Place(n, 0, in)
 			srcStride, dstStride := n*in+r.IntN(20), n*out+RowSlack
 			src := samples(r, (height-1)*srcStride+n*in)
 			got, check := guarded(t, height*dstStride)
@@ -281,7 +282,8 @@ func TestShortSlices(t *testing.T) {
 	z.count[0] = 5
 	z.first[0] = 0
 	var rows RowTaps
-	rows.Set(3, n, z.first, z.count, z.fixed, z.size)
+	rows.Set(z.first, z.count, z.fixed, z.size)
+	rows.Place(3, 0, n)
 	var columns Columns
 	columns.Set(z.count, z.fixed, z.size)
 	quant := new([64]uint16)
@@ -308,6 +310,148 @@ func TestShortSlices(t *testing.T) {
 				}()
 				call()
 			}()
+		}
+	})
+}
+
+// TestNormalize goes through all samples: a quotient may be an ulp off, but none is with CLIP's constants.
+func TestNormalize(t *testing.T) {
+	mean, std := [3]float32{.48145466, .4578275, .40821073}, [3]float32{.26862954, .26130258, .27577711}
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		for _, n := range append(lengths, 300) {
+			src := make([]byte, 3*n)
+			for i := range src {
+				src[i] = uint8(i/3 + i%3)
+			}
+			plane := n + 3
+			dst := make([]float32, 3*plane)
+			done := k.Normalize(dst[:2*plane+n], plane, src, NewScale(mean, std))
+			if done > n || k.Name != generic.Name && done < n-17 {
+				t.Errorf("%d of %d pixels", done, n)
+			}
+			for i, v := range dst {
+				c, x, want := i/plane, i%plane, float32(0)
+				if x < done {
+					want = (float32(src[3*x+c])/255 - mean[c]) / std[c]
+				}
+				if v != want {
+					t.Fatalf("pixel %d of %d, channel %d: %g, should be %g", x, n, c, v, want)
+				}
+			}
+		}
+	})
+}
+
+// huffmanBits codes blocks with a table of codes of every length from 2 up, and returns the table, the bits and the blocks.
+func huffmanBits(r *rand.Rand, blocks int) (codes *Codes, long map[int]uint8, data []byte, want []*Block) {
+	// Code i is i+1 ones and a zero: symbols 0x00 (end), 0xF0, then sizes and runs.
+	symbols := []uint8{0x00, 0x01, 0x11, 0x02, 0x23, 0xF0, 0x35, 0x0A, 0x0F, 0x51, 0xE2}
+	codes, long = new(Codes), map[int]uint8{}
+	for i := range codes {
+		codes[i] = LongCode
+		for j, s := range symbols {
+			length := j + 2
+			if length > LookBits {
+				long[length] = s
+				continue
+			}
+			if i>>(LookBits-length) == 1<<length-2 {
+				codes[i] = CodeOf(s, length)
+			}
+		}
+	}
+	var acc uint64
+	n := 0
+	put := func(v, bits int) {
+		acc, n = acc<<bits|uint64(v&(1<<bits-1)), n+bits
+		for ; n >= 8; n -= 8 {
+			data = append(data, uint8(acc>>(n-8)))
+		}
+	}
+	symbol := func(j int) int { // and a value, which it returns
+		put(1<<(j+2)-2, j+2)
+		size := int(symbols[j] & 15)
+		if size == 0 {
+			return 0
+		}
+		v := 1<<(size-1) + r.IntN(1<<(size-1))
+		if r.IntN(2) == 0 {
+			v = -v
+			put(v-1, size)
+		} else {
+			put(v, size)
+		}
+		return v
+	}
+	pred := 0
+	for range blocks {
+		b := new(Block)
+		pred += symbol([]int{1, 3, 7}[r.IntN(3)])
+		b[0] = int16(pred)
+		k := 0
+		for k < 63 {
+			j := r.IntN(len(symbols))
+			if j == 0 && r.IntN(3) > 0 {
+				continue
+			}
+			if j == 0 {
+				symbol(0)
+				break
+			}
+			if k+int(symbols[j]>>4)+1 > 63 {
+				continue
+			}
+			k += int(symbols[j]>>4) + 1
+			b[Place(k)] = int16(symbol(j))
+		}
+		want = append(want, b)
+	}
+	put(0, 7)
+	return codes, long, data, want
+}
+
+func TestBlock(t *testing.T) {
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		codes, long, data, want := huffmanBits(random(8), 500)
+		b := &Bits{Data: append(data, make([]byte, BlockBytes)...), End: len(data)}
+		pred := int32(0)
+		for i, w := range want {
+			blk := new(Block)
+			at := -1
+			for at < 63 {
+				if at = k.Block(b, codes, codes, blk, &pred, at); at >= 63 {
+					break
+				}
+				b.Fill()
+				length := LookBits + 1
+				for b.Acc>>(64-length) != 1<<length-2 {
+					length++
+				}
+				c := CodeOf(long[length], length)
+				at += c.Step()
+				blk[Place(at)] = int16(c.Value(b.Acc))
+				b.Skip(c.Total())
+			}
+			if at >= 256 || *blk != *w {
+				t.Fatalf("block %d ends at %d with %v, should be %v", i, at, *blk, *w)
+			}
+		}
+		if left := b.Left(); left < 0 || left >= 8 {
+			t.Errorf("%d bits are left", left)
+		}
+	})
+}
+
+// A run that leads past the block is the caller's to refuse.
+func TestBlockPastItsEnd(t *testing.T) {
+	codes := new(Codes)
+	for i := range codes {
+		codes[i] = CodeOf(0xF1, 1)
+	}
+	eachSet(t, func(t *testing.T, k *Kernels) {
+		b, pred := &Bits{Data: make([]byte, BlockBytes)}, int32(0)
+		if at := k.Block(b, codes, codes, new(Block), &pred, -1); at < 256 {
+			t.Errorf("ends at %d", at)
 		}
 	})
 }

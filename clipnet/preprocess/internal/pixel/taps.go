@@ -27,7 +27,8 @@ type RowTaps struct {
 	width    int     // pixels that a row has
 	outputs  int     // pixels
 	quads    int     // fours of coefficients of an output
-	offsets  []int32 // bytes to each output's first pixel
+	first    []int32 // each output's first pixel
+	offsets  []int32 // bytes to it from the start of a row
 	count    []int32 // coefficients of each output that are not padding
 	fixed    []int32 // 4*quads an output
 	// halves has, for each four of outputs and each of their quads, 16 high and low halves of every output: of coefficients
@@ -39,25 +40,22 @@ type RowTaps struct {
 	tail    []byte      // scratch memory of the others: rows with room behind them
 }
 
-// Set makes the taps of a row of width pixels: output i is the sum of fixed[i*size+x] * pixel first[i]+x for x < count[i].
-func (t *RowTaps) Set(channels, width int, first, count []int, fixed []int32, size int) {
+// Set makes the taps: output i is the sum of fixed[i*size+x] * pixel first[i]+x for x < count[i].
+func (t *RowTaps) Set(first, count []int, fixed []int32, size int) {
 	n, most := len(first), 0
-	for i, c := range count[:n] {
-		if first[i] < 0 || c < 0 || first[i]+c > width || c > size {
-			panic(fmt.Sprintf("pixel: %d coefficients from pixel %d of %d", c, first[i], width))
-		}
+	for _, c := range count[:n] {
 		most = max(most, c)
 	}
-	t.channels, t.width, t.outputs, t.quads = channels, width, n, max((most+3)/4, 1)
+	t.outputs, t.quads = n, max((most+3)/4, 1)
 	padded := (n + 3) &^ 3
-	t.offsets, t.count = resized(t.offsets, padded), resized(t.count, padded)
+	t.first, t.offsets, t.count = resized(t.first, padded), resized(t.offsets, padded), resized(t.count, padded)
 	t.fixed, t.halves = resized(t.fixed, padded*4*t.quads), resized(t.halves, padded*8*t.quads)
 	for i := range padded {
 		k := t.fixed[i*4*t.quads:][:4*t.quads]
 		clear(k)
-		t.offsets[i], t.count[i] = 0, 0
+		t.first[i], t.count[i] = 0, 0
 		if i < n {
-			t.offsets[i], t.count[i] = int32(channels*first[i]), int32(count[i])
+			t.first[i], t.count[i] = int32(first[i]), int32(count[i])
 			copy(k, fixed[i*size:][:count[i]])
 		}
 		for q := range t.quads {
@@ -67,6 +65,22 @@ func (t *RowTaps) Set(channels, width int, first, count []int, fixed []int32, si
 				h[at], h[at+2] = split(c)
 			}
 		}
+	}
+}
+
+// Place says which rows the taps are for: of width pixels of so many channels, the first of which is pixel x0.
+func (t *RowTaps) Place(channels, x0, width int) {
+	t.channels, t.width = channels, width
+	for i, n := range t.count {
+		t.offsets[i] = 0
+		if n == 0 {
+			continue
+		}
+		first := int(t.first[i]) - x0
+		if first < 0 || first+int(n) > width {
+			panic(fmt.Sprintf("pixel: %d coefficients from pixel %d of %d", n, first, width))
+		}
+		t.offsets[i] = int32(channels * first)
 	}
 }
 

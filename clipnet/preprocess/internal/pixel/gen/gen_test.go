@@ -17,8 +17,8 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 12 {
-		t.Errorf("%d files, should be 12", len(files))
+	if len(files) != 18 {
+		t.Errorf("%d files, should be 18", len(files))
 	}
 	for _, f := range files {
 		want, err := os.ReadFile(filepath.Join(dir, f.Name()))

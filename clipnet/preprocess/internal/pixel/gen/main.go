@@ -1,7 +1,7 @@
 // Command gen writes the assembly of package pixel and its stubs. Run it by go generate in that package.
 //
-// Every loop is written once and emitted for both instruction sets: what it does in the 128-bit lanes of a register is the same,
-// and AVX-512 has four of them where AVX2 has two.
+// Loops over samples are written once and emitted for both instruction sets: what they do in the 128-bit lanes of a register is the
+// same, and AVX-512 has four of them where AVX2 has two.
 package main
 
 import (
@@ -30,8 +30,12 @@ func main() {
 
 // generate writes the files to out.
 func generate(out string) error {
-	for _, set := range []isa{avx512, avx2} {
-		for name, emit := range map[string]func(*gen){"idct": idct, "colour": colours, "resize": resizes} {
+	for set, emitters := range map[isa]map[string]func(*gen){
+		avx512: {"idct": idct, "colour": colours, "resize": resizes, "normalize": normalize},
+		avx2:   {"idct": idct, "colour": colours, "resize": resizes, "normalize": normalize},
+		bmi2:   {"entropy": entropy},
+	} {
+		for name, emit := range emitters {
 			g := &gen{Context: build.NewContext(), isa: set, data: map[string]Mem{}}
 			emit(g)
 			if err := g.write(filepath.Join(out, fmt.Sprintf("%s_%s_amd64", name, set))); err != nil {
@@ -70,6 +74,7 @@ type isa string
 const (
 	avx512 isa = "avx512"
 	avx2   isa = "avx2"
+	bmi2   isa = "bmi2" // no wide registers
 )
 
 // gen emits one file of assembly for one instruction set.
