@@ -95,8 +95,12 @@ func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int,
 func (a *attention) combine(dst matrix, lo, rows, col int, weights []float32, ld int, vals []float32, n int, tile []float32) {
 	nr := a.k.NR
 	for j := 0; j < a.d; j += nr {
-		a.k.Gemm(tile, nr, weights, ld, rows, vals[j*n:], n, false, nil)
 		width := min(nr, a.d-j)
+		if width == nr {
+			a.k.Gemm(dst.from(lo, col+j), dst.stride, weights, ld, rows, vals[j*n:], n, false, nil)
+			continue
+		}
+		a.k.Gemm(tile, nr, weights, ld, rows, vals[j*n:], n, false, nil)
 		for r := range rows {
 			copy(dst.from(lo+r, col+j)[:width], tile[r*nr:])
 		}

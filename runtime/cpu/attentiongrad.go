@@ -27,11 +27,11 @@ type gradScratch struct {
 	joint            []float32 // of packRows, [NR][d]
 }
 
-func (g *attentionGrad) scratch(w *worker, at span) *gradScratch {
+func (g *attentionGrad) scratch(w *worker, at span) gradScratch {
 	nr, n := g.k.NR, at.keys()
 	ld, dp := blocks(n, nr)*nr, blocks(g.d, nr)*nr
 	buf := carver(w.floats(2*ld*g.d + dp*n + 2*nr*ld + at.nk*nr + dp*nr + 2*at.nk*dp + g.k.MR*nr + nr*g.d))
-	return &gradScratch{n: n, ld: ld, dp: dp, keys: buf.take(ld * g.d), vals: buf.take(ld * g.d), columns: buf.take(dp * n),
+	return gradScratch{n: n, ld: ld, dp: dp, keys: buf.take(ld * g.d), vals: buf.take(ld * g.d), columns: buf.take(dp * n),
 		weights: buf.take(nr * ld), grads: buf.take(nr * ld), transposed: buf.take(at.nk * nr), queries: buf.take(dp * nr),
 		sumK: buf.take(at.nk * dp), sumV: buf.take(at.nk * dp), tile: buf.take(g.k.MR * nr), joint: buf}
 }
@@ -43,7 +43,8 @@ func (g *attentionGrad) head(w *worker, s, h int) {
 		g.zero(g.dq, s, col)
 		return
 	}
-	b := g.scratch(w, at)
+	all := g.scratch(w, at)
+	b := &all
 	g.packRows(b.keys, g.key, g.pk, at, col, b.joint)
 	g.packRows(b.vals, g.val, g.pv, at, col, b.joint)
 	g.packColumns(b.columns, g.key, g.pk, at, col)

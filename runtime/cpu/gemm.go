@@ -95,6 +95,9 @@ func (p *product) block(w *worker, first, last, task int) {
 		}
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
+			if part+1 == parts {
+				p.end.fetch(p.k, first+lo, hi-lo, col)
+			}
 			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, wide, j, from, to, share(next, t, tiles))
 			if wide != nil {
 				b = nil // widened
@@ -176,6 +179,15 @@ type epilogue struct {
 	tile, add tile // with the activation, and without
 	bias      []float32
 	res, pre  matrix
+}
+
+// fetch asks for what finish will read and write for rows i to i+rows-1 from column col on, while they are multiplied.
+func (e *epilogue) fetch(k *simd.Kernels, i, rows, col int) {
+	for _, m := range []*matrix{&e.res, &e.pre} {
+		if !m.absent() {
+			k.Fetch(m.from(i, col), m.stride, rows)
+		}
+	}
 }
 
 // finish finishes rows i to i+rows-1 of a panel's columns, width of nr from col on, at y. Where that is not all of them, spare

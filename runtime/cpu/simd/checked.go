@@ -174,6 +174,12 @@ func checkEpilogues(c *Kernels, k Kernels) {
 			f(y, ldy, rows, bias, res, ldres)
 		}
 	}
+	c.Fetch = func(p []float32, ld, rows int) {
+		if rows > 0 {
+			need(p, (rows-1)*ld+1)
+			k.Fetch(p, ld, rows)
+		}
+	}
 	c.TileBias = tile(k.TileBias)
 	c.TileGELU = tile(k.TileGELU)
 	c.TileGELUTanh = tile(k.TileGELUTanh)

@@ -82,6 +82,7 @@ func TestNoAccessOutside(t *testing.T) {
 					y := fenced(f[1], random(2, rows*k.NR, 1), last)
 					w := fenced(f[2], random(3, n*k.NR, 1), last)
 					k.Gemm(y, k.NR, x, n, rows, w, n, false, w)
+					k.Fetch(y, k.NR, rows)
 					bias := fenced(f[3], random(4, k.NR, 1), last)
 					for _, tile := range []tileFunc{k.TileBias, k.TileGELU, k.TileGELUTanh, k.TileQuickGELU, k.TileReLU} {
 						tile(y, k.NR, rows, bias, y, k.NR)

@@ -43,6 +43,7 @@ var generic = Kernels{
 	GELUGrad:      func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluSlope) },
 	GELUTanhGrad:  func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluTanhSlope) },
 	QuickGELUGrad: func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, quickGELUSlope) },
+	Fetch:         func([]float32, int, int) {},
 	TileBias:      tileGeneric(func(v float32) float32 { return v }),
 	TileGELU:      tileGeneric(gelu),
 	TileGELUTanh:  tileGeneric(geluTanh),

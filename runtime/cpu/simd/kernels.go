@@ -121,6 +121,9 @@ type Kernels struct {
 	// BiasReLU computes y = max(v, 0) of v = y + bias; NaN stays NaN.
 	BiasReLU func(y, bias []float32)
 
+	// Fetch brings a tile of rows of NR columns, ld apart, to the first-level cache.
+	Fetch func(p []float32, ld, rows int)
+
 	// The epilogues of a tile compute, for i < rows and j < NR,
 	//
 	//	y[i*ldy+j] = f(y[i*ldy+j] + bias[j]) + res[i*ldres+j]

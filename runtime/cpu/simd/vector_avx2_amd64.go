@@ -78,6 +78,15 @@ func biasAVX2(y []float32, bias []float32)
 func biasResidualAVX2(y []float32, bias []float32, res []float32)
 
 //	for i := range rows {
+//		for j := 0; j < 16; j += 16 {
+//			prefetch(&p[i*ld+j]) // to the first level
+//		}
+//	}
+//
+//go:noescape
+func fetchAVX2(p *float32, ld int, rows int)
+
+//	for i := range rows {
 //		for j := range 16 {
 //			y[i*ldy+j] = Bias(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
 //		}

@@ -78,6 +78,15 @@ func biasAVX512(y []float32, bias []float32)
 func biasResidualAVX512(y []float32, bias []float32, res []float32)
 
 //	for i := range rows {
+//		for j := 0; j < 32; j += 16 {
+//			prefetch(&p[i*ld+j]) // to the first level
+//		}
+//	}
+//
+//go:noescape
+func fetchAVX512(p *float32, ld int, rows int)
+
+//	for i := range rows {
 //		for j := range 32 {
 //			y[i*ldy+j] = Bias(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
 //		}

@@ -765,6 +765,22 @@ l3:
 	VZEROUPPER
 	RET
 
+// func fetchAVX512(p *float32, ld int, rows int)
+// Requires: MMX+
+TEXT ·fetchAVX512(SB), $0-24
+	MOVQ p+0(FP), AX
+	MOVQ ld+8(FP), CX
+	MOVQ rows+16(FP), DX
+	SHLQ $0x02, CX
+
+l1:
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        l1
+	RET
+
 // func tileBiasAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·tileBiasAVX512(SB), $0-48

@@ -18,6 +18,7 @@ func vectorLoops(g *gen) {
 	axpy(g)
 	bias(g)
 	biasResidual(g)
+	fetch(g)
 	tileLoop(g, activation{"Bias", func(*gen) func(vec) vec { return func(x vec) vec { return x } }, nil})
 	for _, a := range activations {
 		activationLoop(g, a)
@@ -252,6 +253,27 @@ func activationLoop(g *gen, a activation) {
 	g.loop(n, func(b *block) { b.store(y, f(b.load(y))) })
 	g.Label(done)
 	g.end()
+}
+
+// fetch asks for the lines of a tile.
+func fetch(g *gen) {
+	width := 2 * g.width()
+	g.function("fetch", "func(p *float32, ld, rows int)", fmt.Sprintf(`	for i := range rows {
+		for j := 0; j < %d; j += 16 {
+			prefetch(&p[i*ld+j]) // to the first level
+		}
+	}`, width))
+	p, ld, rows := g.Load(g.Param("p"), g.GP64()), g.Load(g.Param("ld"), g.GP64()), g.Load(g.Param("rows"), g.GP64())
+	g.SHLQ(Imm(2), ld)
+	again := g.label()
+	g.Label(again)
+	for j := 0; j < width; j += 16 {
+		g.PREFETCHT0(Mem{Base: p, Disp: 4 * j})
+	}
+	g.ADDQ(ld, p)
+	g.DECQ(rows)
+	g.JNZ(LabelRef(again))
+	g.RET()
 }
 
 // tileLoop finishes a tile of a product. What is absent is minus zero, which changes no bit of what it is added to.
