@@ -101,3 +101,37 @@ func TestSearch(t *testing.T) {
 		}
 	}
 }
+
+// The tensor cores' sums of rounded queries are lower than the scores by far more than what makes the later rows better, and they
+// must be found all the same.
+func TestSearchRoundedQueries(t *testing.T) {
+	const dim, rows, step, nq, k = 48, 600, 320, 9, 10
+	devs := both(t)
+	for dt, ulp := range map[runtime.DType]float32{runtime.F16: 0x1p-10, runtime.BF16: 0x1p-7} {
+		c := runtime.Chunk{DType: dt, Rows: rows, Skip: make([]uint64, (rows+63)/64)}
+		for r := range rows {
+			for j := range dim {
+				x := float32(1)
+				if r >= step && j == r%dim {
+					x += ulp
+				}
+				if dt == runtime.F16 {
+					c.Data = binary.LittleEndian.AppendUint16(c.Data, half.F32ToF16(x))
+				} else {
+					c.Data = binary.LittleEndian.AppendUint16(c.Data, half.F32ToBF16(x))
+				}
+			}
+		}
+		queries := make([]float32, nq*dim)
+		for i := range queries {
+			queries[i] = 1 + .49*ulp // rounds to 1
+		}
+		want, _ := find(t, devs[0], queries, dim, k, rows+1, c)
+		got, _ := find(t, devs[1], queries, dim, k, step, c)
+		for i := range want {
+			if got[i].Row != want[i].Row || got[i].Score != want[i].Score || got[i].Row < step {
+				t.Fatalf("%s: query %d, hit %d is %v, on the CPU %v", dt, i/k, i%k, got[i], want[i])
+			}
+		}
+	}
+}

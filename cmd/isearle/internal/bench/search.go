@@ -56,7 +56,7 @@ func (b *Bench) Search(ctx context.Context, o SearchOptions) error {
 // gallery measures searches of rows in every type, and with a coarse copy.
 func (b *Bench) gallery(ctx context.Context, rows []float32, dim int, o SearchOptions) error {
 	for _, dt := range o.DTypes {
-		c := runtime.Chunk{DType: dt, Rows: len(rows) / dim, Data: converted(rows, dt)}
+		c := runtime.Chunk{DType: dt, Rows: len(rows) / dim, Data: converted(rows, dt), Fixed: true}
 		if err := b.chunk(ctx, c, dim, o.K); err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (b *Bench) gallery(ctx context.Context, rows []float32, dim int, o SearchOp
 	if !o.TwoPass {
 		return nil
 	}
-	c := runtime.Chunk{DType: runtime.F32, Rows: len(rows) / dim, Data: runtime.Float32Bytes(rows)}
+	c := runtime.Chunk{DType: runtime.F32, Rows: len(rows) / dim, Data: runtime.Float32Bytes(rows), Fixed: true}
 	c.Coarse = coarse(rows, dim)
 	return b.chunk(ctx, c, dim, o.K)
 }
