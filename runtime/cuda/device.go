@@ -26,6 +26,8 @@ type Device struct {
 	major, minor int
 	memory       int64
 
+	multiprocessors, shared, clock, bus int // shared memory of a block in bytes; kHz of the memory's clock, bits of its bus; 0 where unknown
+
 	mu        sync.Mutex // one call at a time uses the context
 	ctx       cu.CUContext
 	stream    cu.Stream
@@ -42,6 +44,9 @@ type Device struct {
 	err       error // sticky
 }
 
+// maxSharedMemoryOptin is CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, which package cu lacks.
+const maxSharedMemoryOptin cu.DeviceAttribute = 97
+
 var errClosed = errors.New("device is closed")
 
 // Count is the number of GPUs.
@@ -54,6 +59,18 @@ func Count() int {
 		return 0
 	}
 	return n
+}
+
+// Status says why there is no GPU; nil where there is one.
+func Status() error {
+	if err := driver.Status(); err != nil {
+		return err
+	}
+	n, err := cu.NumDevices()
+	if err == nil && n == 0 {
+		err = fmt.Errorf("the driver has no GPU: %w", runtime.ErrNoDevice)
+	}
+	return driver.Check("count GPUs", err)
 }
 
 // Open returns a GPU by its ordinal.
@@ -106,8 +123,18 @@ func (d *Device) describe(gpu cu.Device) (err error) {
 	if d.major, err = gpu.Attribute(cu.ComputeCapabilityMajor); err != nil {
 		return driver.Check("get capability", err)
 	}
-	d.minor, err = gpu.Attribute(cu.ComputeCapabilityMinor)
-	return driver.Check("get capability", err)
+	if d.minor, err = gpu.Attribute(cu.ComputeCapabilityMinor); err != nil {
+		return driver.Check("get capability", err)
+	}
+	for _, a := range []struct {
+		to *int
+		of cu.DeviceAttribute
+	}{{&d.multiprocessors, cu.MultiprocessorCount}, {&d.shared, maxSharedMemoryOptin}, {&d.clock, cu.MemoryClockRate}, {&d.bus, cu.GlobalMemoryBusWidth}} {
+		if *a.to, err = gpu.Attribute(a.of); err != nil {
+			return driver.Check("get attribute", err)
+		}
+	}
+	return nil
 }
 
 // start makes what lives as long as the context.
@@ -130,7 +157,12 @@ func (d *Device) Activations(runtime.DType) runtime.DType { return runtime.F32 }
 
 // Describe implements runtime.Device.
 func (d *Device) Describe() string {
-	return fmt.Sprintf("%s, %d MiB, compute capability %d.%d, %s kernels", d.name, d.memory>>20, d.major, d.minor, d.arch)
+	s := fmt.Sprintf("%s, %d MiB, compute capability %d.%d, %d multiprocessors, %d KiB of shared memory for a block", d.name, d.memory>>20, d.major, d.minor,
+		d.multiprocessors, d.shared>>10)
+	if d.clock > 0 && d.bus > 0 {
+		s += fmt.Sprintf(", memory %.0f GB/s", 2*float64(d.clock)*1e3*float64(d.bus)/8/1e9) // two transfers a clock
+	}
+	return s + fmt.Sprintf(", %s kernels", d.arch)
 }
 
 // do runs f with the device's context on a locked thread. An error that loses the context is kept.

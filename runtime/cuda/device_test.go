@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -155,6 +156,26 @@ func TestProfile(t *testing.T) {
 	}
 	if after := d.count(t); after.Graphs != before.Graphs+1 {
 		t.Error("a run that is not profiled is no graph")
+	}
+}
+
+// The roofline is measured without harm to what follows.
+func TestRoofline(t *testing.T) {
+	d := emulated(t, Options{})
+	before := d.free(t)
+	for _, dt := range []runtime.DType{runtime.F32, runtime.F16, runtime.BF16, runtime.I8} {
+		if peak, err := d.Peak(dt, time.Microsecond); err != nil || !(peak > 0) {
+			t.Errorf("%s: %v, error %v", dt, peak, err)
+		}
+	}
+	if _, err := d.Peak(runtime.I32, time.Microsecond); !errors.Is(err, runtime.ErrUnsupported) {
+		t.Errorf("i32: error %v", err)
+	}
+	if b, err := d.Bandwidth(time.Microsecond); err != nil || !(b > 0) {
+		t.Errorf("bandwidth %v, error %v", b, err)
+	}
+	if after := d.free(t); after != before {
+		t.Errorf("%d bytes are lost", before-after)
 	}
 }
 

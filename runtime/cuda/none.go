@@ -18,3 +18,8 @@ func Open(ordinal int, _ Options) (runtime.Device, error) {
 
 // Count is the number of GPUs.
 func Count() int { return 0 }
+
+// Status says why there is no GPU; nil where there is one.
+func Status() error {
+	return fmt.Errorf("this binary was built without CUDA: %w", runtime.ErrNoDevice)
+}
