@@ -96,10 +96,16 @@ func (c *infoCommand) builtIn(s *session) error {
 		return err
 	}
 	defer m.Close()
-	if s.common.json {
-		return json.NewEncoder(s.out).Encode(map[string]any{"device": dev.Describe(), "model": m.Describe()})
+	told := map[string]any{"device": dev.Describe(), "model": m.Describe()}
+	device := dev.Describe()
+	if why := c.device.fallen(); why != nil {
+		told["no_gpu"] = why.Error()
+		device += fmt.Sprintf("\n%-14s %s", "no GPU", why)
 	}
-	_, err = fmt.Fprintf(s.out, "%-14s %s\n\ninside the program:\n%s", "device", dev.Describe(), m.Describe())
+	if s.common.json {
+		return json.NewEncoder(s.out).Encode(told)
+	}
+	_, err = fmt.Fprintf(s.out, "%-14s %s\n\ninside the program:\n%s", "device", device, m.Describe())
 	return err
 }
 

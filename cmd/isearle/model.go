@@ -46,6 +46,14 @@ func (f *deviceFlags) open() (runtime.Device, error) {
 	return cpu.Open(cpu.Options{Threads: f.threads})
 }
 
+// fallen says why auto took the CPU; nil where it did not, or something else was asked for.
+func (f *deviceFlags) fallen() error {
+	if f.name != "auto" {
+		return nil
+	}
+	return cuda.Status()
+}
+
 // count is how many threads the CPU device has.
 func (f *deviceFlags) count() int {
 	if f.threads > 0 {
