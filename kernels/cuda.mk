@@ -11,7 +11,7 @@ CUDA_GO     = CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(CURDIR)/$(CUDA_DRIVER)/include -
 # Where the tool chain's wheels are unpacked.
 CUDA_TOOLS ?= $(CURDIR)/.tools/cuda
 
-.PHONY: cuda test-cuda vet-cuda kernels-cuda check-kernels check-cuda-header
+.PHONY: cuda test-cuda vet-cuda kernels-cuda check-kernels check-cuda-header gpu-check test-gpu-check
 
 # bin/isearle-cuda: as bin/isearle, with the CUDA device.
 cuda: bin/cuda/libcuda.a
@@ -45,6 +45,24 @@ test-cuda: bin/cuda/libcuda.a bin/cuda/libemu.so
 
 vet-cuda: bin/cuda/libcuda.a
 	$(CUDA_GO) vet -tags cuda ./runtime/cuda/... ./kernels/...
+
+# bin/gpu-check.tar.gz: what a machine with a GPU needs to check and measure, without Go: see kernels/gpucheck/gpu-check.sh.
+gpu-check: cuda
+	rm -rf bin/gpu-check
+	mkdir -p bin/gpu-check/bin bin/gpu-check/tests bin/gpu-check/golden
+	cp bin/isearle-cuda bin/gpu-check/bin/
+	cp kernels/gpucheck/gpu-check.sh kernels/gpucheck/peers.py kernels/gpucheck/report.py bin/gpu-check/
+	cp -R weights/golden/testdata/clip weights/golden/testdata/tokenizer weights/golden/testdata/cir bin/gpu-check/golden/
+	$(CUDA_GO) test -c -tags cuda -trimpath -o bin/gpu-check/tests/cuda.test ./runtime/cuda
+	$(CUDA_GO) test -c -tags cuda -trimpath -o bin/gpu-check/tests/driver.test ./runtime/cuda/driver
+	$(CUDA_GO) test -c -tags cuda -trimpath -o bin/gpu-check/tests/bench.test ./cmd/isearle/internal/bench
+	tar -C bin -czf bin/gpu-check.tar.gz gpu-check
+
+# The bundle from end to end, unpacked elsewhere, tiny, on the emulated driver.
+test-gpu-check: gpu-check bin/cuda/libemu.so
+	rm -rf bin/gpu-check-test && mkdir bin/gpu-check-test
+	tar -C bin/gpu-check-test -xzf bin/gpu-check.tar.gz
+	QUICK=1 ISEARLE_CUDA_DRIVER=$(CUDA_BIN)/libemu.so bin/gpu-check-test/gpu-check/gpu-check.sh
 
 # The header against NVIDIA's of 12.9: the same values, layouts and prototypes.
 check-cuda-header: $(CUDA_TOOLS)/nvidia

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""PyTorch at the jobs that gpu-check.sh measures isearle at: peers.py bench|search FILE [--quick]. FILE gets a JSON line for each.
+
+Towers are CLIP's, of random weights, as PyTorch users run them: eager, and compiled with CUDA graphs (mode "reduce-overhead").
+Times are the median of calls between CUDA events, everything on the device already.
+"""
+import json, statistics, sys, time
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError:
+    print("PyTorch is not installed: nothing to compare with")
+    sys.exit(0)
+
+SHAPES = {"vit-b-32": (224, 32, 768, 12, 12, 512), "vit-l-14": (224, 14, 1024, 24, 16, 768), "tiny": (32, 16, 64, 2, 2, 32)}
+TEXTS = {"vit-b-32": (512, 12, 8, 512), "vit-l-14": (768, 12, 12, 768), "tiny": (64, 2, 2, 32)}
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Block(torch.nn.Module):
+    def __init__(self, width, heads, causal):
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.ln1, self.ln2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+        self.qkv, self.out = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
+        self.fc1, self.fc2 = torch.nn.Linear(width, 4 * width), torch.nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        n, l, w = x.shape
+        q, k, v = self.qkv(self.ln1(x)).view(n, l, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=self.causal).transpose(1, 2).reshape(n, l, w))
+        h = self.fc1(self.ln2(x))
+        return x + self.fc2(h * torch.sigmoid(1.702 * h))
+
+
+class Vision(torch.nn.Module):
+    def __init__(self, size, patch, width, layers, heads, dim):
+        super().__init__()
+        self.patch = torch.nn.Conv2d(3, width, patch, patch, bias=False)
+        self.cls = torch.nn.Parameter(torch.zeros(width))
+        self.pos = torch.nn.Parameter(torch.zeros(1 + (size // patch) ** 2, width))
+        self.pre, self.post = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+        self.blocks = torch.nn.Sequential(*[Block(width, heads, False) for _ in range(layers)])
+        self.proj = torch.nn.Linear(width, dim, bias=False)
+
+    def forward(self, pixels):
+        x = self.patch(pixels).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(x.shape[0], 1, -1), x], 1) + self.pos
+        return self.proj(self.post(self.blocks(self.pre(x))[:, 0]))
+
+
+class Text(torch.nn.Module):
+    def __init__(self, width, layers, heads, dim):
+        super().__init__()
+        self.tokens = torch.nn.Embedding(49408, width)
+        self.pos = torch.nn.Parameter(torch.zeros(77, width))
+        self.blocks = torch.nn.Sequential(*[Block(width, heads, True) for _ in range(layers)])
+        self.final, self.proj = torch.nn.LayerNorm(width), torch.nn.Linear(width, dim, bias=False)
+
+    def forward(self, ids):
+        x = self.final(self.blocks(self.tokens(ids) + self.pos))
+        return self.proj(x[torch.arange(x.shape[0], device=x.device), ids.argmax(-1)])
+
+
+def measure(call, seconds):
+    """Seconds of a call, the median."""
+    for _ in range(3):
+        call()
+    times, began = [], time.perf_counter()
+    while not times or time.perf_counter() - began < seconds:
+        if GPU:
+            a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            a.record()
+            call()
+            b.record()
+            b.synchronize()
+            times.append(a.elapsed_time(b) / 1e3)
+        else:
+            t = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - t)
+    return statistics.median(times)
+
+
+def towers(out, quick):
+    for shape in ["tiny"] if quick else ["vit-b-32", "vit-l-14"]:
+        for dtype in ["f32"] if quick else ["bf16", "f16", "f32"]:
+            for how in ["eager"] if quick else ["eager", "compiled"]:
+                with torch.inference_mode():
+                    vision = Vision(*SHAPES[shape]).to(DEVICE, TYPES[dtype]).eval()
+                    text = Text(*TEXTS[shape]).to(DEVICE, TYPES[dtype]).eval()
+                    if how == "compiled":
+                        vision, text = (torch.compile(m, mode="reduce-overhead", dynamic=False) for m in (vision, text))
+                    size = SHAPES[shape][0]
+                    for batch in [1, 2] if quick else [1, 8, 32, 256]:
+                        x = torch.randn(batch, 3, size, size, device=DEVICE, dtype=TYPES[dtype])
+                        line(out, job="embed", model=shape, dtype=dtype, how=how, batch=batch, rate=batch / measure(lambda: vision(x), 0.1 if quick else 2))
+                    for batch in [2] if quick else [1, 8, 64]:
+                        ids = torch.randint(1, 49000, (batch, 77), device=DEVICE)
+                        line(out, job="text", model=shape, dtype=dtype, how=how, batch=batch, rate=batch / measure(lambda: text(ids), 0.1 if quick else 2))
+                    torch.compiler.reset() if hasattr(torch, "compiler") else None
+
+
+def best(q, db, k, at_once=1 << 29):
+    """topk of the products, in pieces of the gallery where all scores would not fit."""
+    step = max(k, at_once // q.shape[0])
+    if step >= db.shape[0]:
+        return torch.topk(q @ db.T, k)
+    scores, rows = [], []
+    for lo in range(0, db.shape[0], step):
+        part = q @ db[lo:lo + step].T
+        s, r = torch.topk(part, min(k, part.shape[1]))
+        scores.append(s)
+        rows.append(r + lo)
+    s, i = torch.topk(torch.cat(scores, 1), k)
+    return s, torch.cat(rows, 1).gather(1, i)
+
+
+def search(out, quick):
+    rows = 5000 if quick else 10_000_000
+    for dtype, n, batches, k in [("f16", rows, [1, 9] if quick else [1, 8, 64, 1024], 50), ("f32", rows // 10, [1, 8], 50), ("f16", rows // 10, [1, 64], 400 if quick else 2048)]:
+        if not GPU and dtype == "f16":
+            dtype = "f32"
+        with torch.inference_mode():
+            db = F.normalize(torch.randn(n, 512, device=DEVICE, dtype=TYPES[dtype]))
+            for batch in batches:
+                q = F.normalize(torch.randn(batch, 512, device=DEVICE, dtype=TYPES[dtype]))
+                line(out, job="search", rows=n, dtype=dtype, k=k, batch=batch, rate=batch / measure(lambda: best(q, db, min(k, n)), 0.1 if quick else 2))
+            del db
+
+
+def line(out, **what):
+    out.write(json.dumps(what) + "\n")
+    out.flush()
+    print(what, flush=True)
+
+
+if __name__ == "__main__":
+    print("PyTorch", torch.__version__, torch.cuda.get_device_name() if GPU else "on the CPU")
+    if not GPU and "--quick" not in sys.argv:
+        sys.exit("PyTorch finds no GPU")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    with open(sys.argv[2], "w") as f:
+        {"bench": towers, "search": search}[sys.argv[1]](f, "--quick" in sys.argv)

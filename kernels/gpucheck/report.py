@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""RESULTS.md from what gpu-check.sh left in a folder: report.py FOLDER. What was not measured stays blank."""
+import collections, json, os, re, sys
+
+BLANK = ""
+
+
+def read(folder, name):
+    try:
+        with open(os.path.join(folder, name), errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def lines(folder, name):
+    out = []
+    for text in read(folder, name).splitlines():
+        try:
+            out.append(json.loads(text))
+        except ValueError:
+            pass
+    return out
+
+
+def fields(name):
+    """Embed/model=X/dtype=bf16/batch=8-16 as a dictionary."""
+    kind, *rest = re.sub(r"-\d+$", "", name).removeprefix("Benchmark").split("/")
+    return {"job": kind.lower()} | dict(x.split("=", 1) for x in rest if "=" in x)
+
+
+def ours(folder, name):
+    return [fields(r["name"]) | {"result": r} for r in lines(folder, name) if "name" in r]
+
+
+def number(v):
+    return BLANK if v is None else f"{v:,.0f}" if v >= 100 else f"{v:.3g}"
+
+
+def ratio(a, b):
+    return BLANK if not a or not b else f"{a / b:.2f}"
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for r in rows:
+        print("| " + " | ".join(r) + " |")
+    print()
+
+
+def tests(folder, name):
+    text = read(folder, name)
+    if not text:
+        return BLANK
+    n = collections.Counter(re.findall(r"^ *--- (PASS|FAIL|SKIP)", text, re.M))
+    return f"{n['PASS']} passed, {n['FAIL']} failed, {n['SKIP']} skipped" + ("" if text.rstrip().endswith("exit 0") else ": FAILED")
+
+
+def correctness(folder):
+    print("## Correctness\n")
+    sanitizers = [(f"compute-sanitizer, {t}", tests(folder, f"sanitize-{t}.txt") or read(folder, "sanitize.txt").strip()) for t in ("memcheck", "racecheck")]
+    table(["check", "result"], [("driver", tests(folder, "driver.txt")), ("operations, searches, golden models, OTI, phi", tests(folder, "conform.txt")),
+                                ("random models of true size against the CPU device", tests(folder, "parity.txt")), *sanitizers])
+    parity = re.findall(r"parity_test.go:\d+: (largest.*)", read(folder, "parity.txt"))
+    names = re.findall(r"=== RUN +TestParity/(\S+)", read(folder, "parity.txt"))
+    for name, what in zip(names, parity):
+        print(f"- {name}: {what}")
+    if parity:
+        print()
+
+
+def towers(folder):
+    mine, theirs = ours(folder, "bench.jsonl"), lines(folder, "torch-bench.jsonl")
+
+    def mean(job, model, dtype, batch):
+        for r in mine:
+            if (r["job"], r.get("dtype"), r.get("batch")) == (job, dtype, str(batch)) and (r.get("model", "").startswith(model)):
+                return r["result"]
+        return {}
+
+    def torch(job, model, dtype, how, batch):
+        for r in theirs:
+            if (r["job"], r["model"], r["dtype"], r["how"], r["batch"]) == (job, model, dtype, how, batch):
+                return r["rate"]
+        return None
+
+    for job, unit, batches, target, title in (
+            ("embed", "images/s", (1, 8, 32, 256), "1.3", "Images a second, pixels copied from the host and features back; PyTorch's are on the device already"),
+            ("text", "captions/s", (1, 8, 64), "6", "Captions a second; PyTorch pads to 77 tokens")):
+        print(f"## {title}\n")
+        rows = []
+        for model in ("vit-b-32", "vit-l-14"):
+            for dtype in ("bf16", "f16", "f32") if job == "embed" else ("bf16",):
+                for batch in batches:
+                    r = mean(job, model, dtype, batch)
+                    eager, graphs = torch(job, model, dtype, "eager", batch), torch(job, model, dtype, "compiled", batch)
+                    best = max(filter(None, (eager, graphs)), default=None)
+                    rows.append((f"{model}, {dtype}, batch {batch}", number(r.get(unit)), number(r.get("%peak")), number(eager), number(graphs),
+                                 ratio(r.get(unit), best), target if dtype == "bf16" else BLANK))
+        table(["", f"isearle, {unit}", "% of the peak", "PyTorch eager", "torch.compile, CUDA graphs", "ratio", "target"], rows)
+
+
+def searches(folder):
+    print("## Exact search, the gallery on the device, queries from the host and hits back\n")
+    mine, theirs = ours(folder, "search.jsonl"), lines(folder, "torch-search.jsonl")
+    rows = []
+    for n, dtype, passes, k, batches in ((10_000_000, "f16", "1", 50, (1, 8, 64, 1024)), (1_000_000, "f32", "1", 50, (1, 8)), (1_000_000, "f32", "2", 50, (1, 8)),
+                                         (1_000_000, "f16", "1", 2048, (1, 64))):
+        for batch in batches:
+            r = next((x["result"] for x in mine if (x.get("rows"), x.get("dtype"), x.get("passes"), x.get("k"), x.get("batch")) == (str(n), dtype, passes, str(k), str(batch))), {})
+            t = next((x["rate"] for x in theirs if (x["rows"], x["dtype"], x["k"], x["batch"]) == (n, dtype, k, batch)), None)
+            target = BLANK
+            if n == 10_000_000:
+                target = "85 % of the bandwidth" if batch <= 64 else "60 % of the bf16 peak"
+            two = ", two passes" if passes == "2" else ""
+            rows.append((f"{n:,} x 512 {dtype}, k {k}, batch {batch}{two}", number(r.get("queries/s")), number(r.get("GB/s")), number(r.get("%bandwidth")), number(t),
+                         ratio(r.get("queries/s"), t), target))
+    table(["", "isearle, queries/s", "GB/s", "% of the copies' bandwidth", "torch.topk", "ratio", "target"], rows)
+
+
+def inversion(folder):
+    print("## OTI, a gradient step\n")
+    mine = ours(folder, "oti.jsonl")
+    rows = []
+    for batch in (32, 1024):
+        r = next((x["result"] for x in mine if x.get("batch") == str(batch)), {})
+        rows.append((f"vit-b-32, {batch} images", number(r.get("steps/s")), number(r["steps/s"] * batch if "steps/s" in r else None)))
+    table(["", "steps/s", "images x steps/s"], rows)
+
+
+def main(folder):
+    print("# Results on a chip\n")
+    told = re.search(r"^device +(.*)", read(folder, "device.txt"), re.M)
+    if told:
+        print(f"{told[1]}. {' '.join(read(folder, 'smi.txt').splitlines()[1:])}\n")
+    else:
+        print("""Nothing was measured on a chip: no GPU was at hand when these kernels were written. `make gpu-check` gives a bundle that fills
+this page in on a machine that has one; the figures are blank until then.
+""")
+    print("""What the emulated driver shows without a chip (`make test-cuda`): every operation of the conformance table, the search's cases,
+the golden CLIP models (features within 1e-5 of the CPU device's), OTI, phi's training, with no race, no access out of bounds and no
+read of what was never written; a run is one graph launch and allocates no device memory. It says nothing about speed, the PTX
+of ptx.cuh, ptxas's output beyond its counts of registers and spills (manifest.json), fences or bank conflicts.
+""")
+    correctness(folder)
+    towers(folder)
+    searches(folder)
+    inversion(folder)
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if m := re.fullmatch(r"profile-(.*)\.txt", name):
+            print(f"## Profile, {m[1]}\n\n```\n{read(folder, name).strip()}\n```\n")
+    if text := read(folder, "failures.txt").strip():
+        print(f"## What did not run\n\n```\n{text}\n```\n")
+
+
+main(sys.argv[1])
