@@ -310,19 +310,17 @@ func unfilter(filter byte, cur, prev []byte, bpp int) bool {
 	return true
 }
 
-// paeth chooses the neighbour nearest to left + above - aboveLeft.
+// paeth chooses the neighbour nearest to left + above - aboveLeft. It has no branches: which it is cannot be predicted.
 func paeth(left, above, aboveLeft uint8) uint8 {
 	a, b, c := int(left), int(above), int(aboveLeft)
 	pa, pb := b-c, a-c
 	pc := pa + pb
 	pa, pb, pc = max(pa, -pa), max(pb, -pb), max(pc, -pc)
-	if pa <= pb && pa <= pc {
-		return left
-	}
-	if pb <= pc {
-		return above
-	}
-	return aboveLeft
+	// A mask of ones where the first is the smaller one.
+	byB := (pb - pa) >> 63
+	nearest := a ^ (a^b)&byB
+	byC := (pc - min(pa, pb)) >> 63
+	return uint8(nearest ^ (nearest^c)&byC)
 }
 
 // unpack writes one row of w pixels of a pass into row y of the image.

@@ -117,12 +117,13 @@ type Decoder struct {
 	adobe     bool
 	adobeXfrm uint8
 
-	window window
-	loops  *pixel.Kernels // nil until the first Decode
-	bits   bitReader
-	planes []byte
-	coefs  []int16
-	rowBuf []byte
+	current scan
+	window  window
+	loops   *pixel.Kernels // nil until the first Decode
+	bits    bitReader
+	planes  []byte
+	coefs   []int16
+	rowBuf  []byte
 }
 
 // window is a rectangle of pixels, from x0, y0 up to x1, y1.

@@ -78,22 +78,27 @@ func (d *Decoder) acRefine(s *scan, blk *pixel.Block) bool {
 // refine reads a correction bit for each nonzero coefficient from k on, passes run zeros and stops at the next one,
 // whose place it returns.
 func (b *bitReader) refine(blk *pixel.Block, k, se, run, al int) int {
+	acc, n := b.Acc, b.N
 	for ; k <= se; k++ {
 		p := &blk[pixel.Place(k)]
-		if *p == 0 {
+		v := int32(*p)
+		if v == 0 {
 			if run == 0 {
 				break
 			}
 			run--
 			continue
 		}
-		if b.bit() && *p>>al&1 == 0 {
-			if *p >= 0 {
-				*p += 1 << al
-			} else {
-				*p -= 1 << al
-			}
+		if n < 1 {
+			b.Acc, b.N = acc, n
+			b.Fill()
+			acc, n = b.Acc, b.N
 		}
+		bit, sign := int32(acc>>63)&^(v>>al), v>>31 // a bit that is set stays
+		*p = int16(v + (bit<<al ^ sign) - sign)
+		acc <<= 1
+		n--
 	}
+	b.Acc, b.N = acc, n
 	return k
 }

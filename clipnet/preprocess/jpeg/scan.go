@@ -19,11 +19,11 @@ type scan struct {
 // scans decodes every scan up to the end-of-image marker. d.pos is behind the first SOS marker.
 func (d *Decoder) scans() error {
 	for {
-		s, err := d.scanHeader()
-		if err != nil {
+		var err error
+		if d.current, err = d.scanHeader(); err != nil {
 			return err
 		}
-		if err := d.scan(&s); err != nil {
+		if err := d.scan(&d.current); err != nil {
 			return err
 		}
 		done, err := d.nextScan()
