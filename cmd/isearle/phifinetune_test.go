@@ -140,3 +140,16 @@ func TestSearchByOTI(t *testing.T) {
 	fails(t, call(t, "", "isearle", "search", "--tokens", "0", "x"), exitUsage, "--tokens")
 	fails(t, call(t, "", "isearle", "compose", "-m", smallModel(t), "--method", "oti", "--image", picture[0], "y"), exitUsage, "--phrases")
 }
+
+func FuzzParseTriplet(f *testing.F) {
+	f.Add("a.png\tis red\tb.png")
+	f.Add(`{"reference": "a", "caption": "is red", "target": "b", "targets": ["c"]}`)
+	f.Add(`{"reference": 1}`)
+	f.Add("\t\t")
+	f.Fuzz(func(t *testing.T, line string) {
+		reference, caption, targets, err := parseTriplet(line)
+		if err == nil && (reference == "" || caption == "" || len(targets) == 0 || targets[0] == "") {
+			t.Errorf("%q is taken as %q, %q, %q", line, reference, caption, targets)
+		}
+	})
+}
