@@ -357,7 +357,7 @@ func (s *Study) finetune(ctx context.Context) (Section, error) {
 		cells := append(s.retrieved(o), s.percent(mean(learnt...).ap), none())
 		if before.ap != nil {
 			cells[len(cells)-1] = s.difference(o.ap, before.ap)
-			s.claim(&out, "phi "+label+", against before", o, before)
+			s.claim(&out, "phi, "+label+", against before", o, before)
 		}
 		t.Rows = append(t.Rows, Row{label, cells})
 		return nil
