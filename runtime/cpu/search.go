@@ -9,11 +9,12 @@ import (
 	"isearle/runtime"
 )
 
-// search implements runtime.Search. A task is a block of gallery rows: for few queries they are transposed in registers and
-// multiplied at once; for more they are packed panel by panel into the worker's scratch memory, converted to f32 on the way,
-// and multiplied with all queries tile by tile. Each tile of scores is compared with the worker's own lists of best hits while
-// it is in the first-level cache. Finish merges the lists; a key's order is total, so the result does not depend on who
-// scanned what.
+// search implements runtime.Search. A task is a block of gallery rows. For a handful of queries they are transposed in registers
+// and multiplied at once (Scores); for many the queries are packed, and rows are the other side of the product (searchmany.go);
+// in between rows are packed panel by panel. Each tile of scores is compared with the worker's own lists of best hits while it is
+// in the first-level cache. With a coarse copy its codes are read in place of the rows, and those that may be hits are scored at
+// the end of a chunk (searchcoarse.go, searchpanel.go, searchcandidates.go). Finish merges the lists; a key's order is total, so
+// the result does not depend on who scanned what.
 type search struct {
 	dev     *Device
 	dim     int

@@ -27,10 +27,17 @@ func (c *scanner) candidate(q int, bound float32, row int) {
 		bound = float32(math.Inf(1))
 	}
 	list := append(c.candidates[q], newKey(bound, uint32(row)))
-	if most := 2*c.s.k + spareCandidates; len(list) >= most {
-		for list = c.reaching(q, list); len(list) > most/2; {
-			list = c.reaching(q, c.scoreBest(q, list))
-		}
+	c.candidates[q] = list
+	if len(list) >= 2*c.s.k+spareCandidates {
+		c.thin(q)
+	}
+}
+
+// thin halves a list of candidates at least.
+func (c *scanner) thin(q int) {
+	list := c.reaching(q, c.candidates[q])
+	for len(list) > c.s.k+spareCandidates/2 {
+		list = c.reaching(q, c.scoreBest(q, list))
 	}
 	c.candidates[q] = list
 }

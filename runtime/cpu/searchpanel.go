@@ -168,21 +168,23 @@ func (c *scanner) boundMany(w *worker, lo, hi int) {
 	}
 }
 
-// shiftRows prepares rows r to r+n-1 of the chunk.
+// shiftRows prepares rows r to r+n-1 of the chunk. That is done in f32: the roundings of |c||v| are made up for by a factor,
+// those of L + 64u |c| V by r, of which (6) needs but a part.
 func (c *scanner) shiftRows(r, n int) {
 	s, p, b := c.s, &c.panels, &c.s.coarse.panels
-	k, depth, size := s.chunk.Coarse, b.depth(), s.coarse.size()
-	inf := float32(math.Inf(1))
+	k, depth, size := s.chunk.Coarse, b.depth(), float32(s.coarse.size())
+	// A sum of bytes, at most 1<<15 for each, is multiplied with the scale before the step.
+	limit, largest := float32(b.limit), float32(noOverflow/(1<<15)/float64(s.dim))
 	for i := range n {
 		codes, scale := k.Codes[(r+i)*s.dim:][:s.dim], k.Scale[r+i]
 		squares := s.dev.k.Shift(p.words[i*s.dim/4:], codes)
-		c, loss := math.Abs(float64(scale)), float64(k.Loss[r+i])
-		loss += 64 * unitRoundoff * c * size
+		c := float32(math.Abs(float64(scale)))
+		loss := k.Loss[r+i] + c*(64*unitRoundoff)*size
 		terms := p.terms[i*depth:][:depth]
-		terms[0], terms[1], terms[2] = upwards(c*math.Sqrt(float64(squares))*(1+1e-12)), upwards(loss), 1
-		// A sum of bytes, at most 1<<15 for each, is multiplied with the scale before the step.
-		if !(c*size+loss < b.limit && c*float64(s.dim)*(1<<15) < noOverflow) {
-			terms[1] = inf
+		terms[0] = c*float32(math.Sqrt(float64(squares)))*(1+8*unitRoundoff) + normal
+		terms[1], terms[2] = loss, 1
+		if !(c*size+loss < limit && c < largest) {
+			terms[1] = float32(math.Inf(1))
 		}
 		for t, j := range b.apart {
 			terms[3+t] = scale * float32(codes[j])
@@ -195,13 +197,14 @@ func (c *scanner) shiftRows(r, n int) {
 func (c *scanner) boundPanels(r, n int) {
 	s, k, p, b, g := c.s, c.s.dev.k, &c.panels, &c.s.coarse.panels, &c.grid
 	words, depth := s.dim/4, b.depth()
-	tiles := blocks(n, k.MR)
-	for j := 0; j*k.NR < s.nq; j++ {
+	tiles, panels := blocks(n, k.MR), blocks(s.nq, k.NR)
+	ahead := c.codesAhead(r + n)
+	for j := range panels {
 		panel, scale, terms := b.words[j*k.NR*words:][:k.NR*words], b.scale[j*2*k.NR:], b.terms[j*depth*k.NR:]
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
 			tile := g.tiles[lo*k.NR:]
-			k.GemmI8(tile, k.NR, p.words[lo*words:], words, hi-lo, panel, words, p.scale[2*lo:], scale, nil)
+			k.GemmI8(tile, k.NR, p.words[lo*words:], words, hi-lo, panel, words, p.scale[2*lo:], scale, share(ahead, j*tiles+t, panels*tiles))
 			k.Gemm(tile, k.NR, p.terms[lo*depth:], depth, hi-lo, terms, depth, true, nil)
 		}
 		k.Reached(g.marks, g.tiles, n, g.floors[j*k.NR:])
@@ -211,6 +214,13 @@ func (c *scanner) boundPanels(r, n int) {
 			}
 		}
 	}
+}
+
+// codesAhead is the codes of the group that begins with row r.
+func (c *scanner) codesAhead(r int) []float32 {
+	s := c.s
+	codes := s.chunk.Coarse.Codes[min(r, s.chunk.Rows)*s.dim : min(r+s.groupRows(), s.chunk.Rows)*s.dim]
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(codes))), len(codes)/4)
 }
 
 // mark adds a row as a candidate of queries q, q+1, ... by the bits of m.

@@ -45,12 +45,11 @@ func multiply(k *Kernels, y, x, w []float32, m, n, depth int) {
 func BenchmarkPack(b *testing.B) {
 	const n, depth = 1024, 512
 	eachSetBenchmark(b, func(b *testing.B, k *Kernels) {
-		dst, f32, f16, i8 := make([]float32, k.NR*depth), random(1, n*depth, 1), make([]uint16, n*depth), make([]int8, n*depth)
+		dst, f32, f16 := make([]float32, k.NR*depth), random(1, n*depth, 1), make([]uint16, n*depth)
 		for name, pack := range map[string]func(i int){
 			"f32":  func(i int) { k.Pack(dst, f32[i*depth:], depth, k.NR, depth) },
 			"f16":  func(i int) { k.PackF16(dst, f16[i*depth:], depth, k.NR, depth) },
 			"bf16": func(i int) { k.PackBF16(dst, f16[i*depth:], depth, k.NR, depth) },
-			"i8":   func(i int) { k.PackI8(dst, i8[i*depth:], depth, k.NR, depth) },
 		} {
 			b.Run(name, func(b *testing.B) {
 				for b.Loop() {

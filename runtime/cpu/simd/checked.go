@@ -61,7 +61,6 @@ func checkProduct(c *Kernels, k Kernels) {
 	c.Pack = checkedPack(k.Pack, k.NR)
 	c.PackF16 = checkedPack(k.PackF16, k.NR)
 	c.PackBF16 = checkedPack(k.PackBF16, k.NR)
-	c.PackI8 = checkedPack(k.PackI8, k.NR)
 }
 
 func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), nr int) func([]float32, []T, int, int, int) {

@@ -122,7 +122,6 @@ func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {
 		k.Pack(w, fenced(f[1], make([]float32, rows*n), last), n, rows, n)
 		k.PackF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
 		k.PackBF16(w, fenced(f[1], make([]uint16, rows*n), last), n, rows, n)
-		k.PackI8(w, fenced(f[1], make([]int8, rows*n), last), n, rows, n)
 	}
 }
 

@@ -15,7 +15,6 @@ var generic = Kernels{
 	Pack:          packGeneric,
 	PackF16:       packF16Generic,
 	PackBF16:      packBF16Generic,
-	PackI8:        packI8Generic,
 	Scores:        scoresGeneric,
 	ScoresF16:     scoresF16Generic,
 	ScoresBF16:    scoresBF16Generic,

@@ -29,8 +29,6 @@ type Kernels struct {
 	PackF16 func(dst []float32, src []uint16, stride, rows, k int)
 	// PackBF16 is Pack from bfloat16.
 	PackBF16 func(dst []float32, src []uint16, stride, rows, k int)
-	// PackI8 is Pack from integers, without a scale.
-	PackI8 func(dst []float32, src []int8, stride, rows, k int)
 
 	// Scores computes the products of rows (1 to ScanRows) with queries (nq, 1 to ScanQueries), without packing:
 	//

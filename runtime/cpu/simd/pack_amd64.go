@@ -32,10 +32,6 @@ func packBrainAVX512(dst []float32, src []uint16, stride, rows, k int) {
 	packRows(dst, 32, src, stride, rows, k, packBF16AVX512, fromBF16)
 }
 
-func packBytesAVX512(dst []float32, src []int8, stride, rows, k int) {
-	packRows(dst, 32, src, stride, rows, k, packI8AVX512, fromI8)
-}
-
 func packAVX2(dst, src []float32, stride, rows, k int) {
 	packRows(dst, 16, src, stride, rows, k, packF32AVX2, fromF32)
 }
@@ -46,8 +42,4 @@ func packHalfAVX2(dst []float32, src []uint16, stride, rows, k int) {
 
 func packBrainAVX2(dst []float32, src []uint16, stride, rows, k int) {
 	packRows(dst, 16, src, stride, rows, k, packBF16AVX2, fromBF16)
-}
-
-func packBytesAVX2(dst []float32, src []int8, stride, rows, k int) {
-	packRows(dst, 16, src, stride, rows, k, packI8AVX2, fromI8)
 }

@@ -42,16 +42,3 @@ func packF16AVX2(dst *float32, src *uint16, stride int, rows int, k int)
 //
 //go:noescape
 func packBF16AVX2(dst *float32, src *uint16, stride int, rows int, k int)
-
-//	for i := range 16 {
-//		for p := range k { // at least 8
-//			if i < rows { // at least 1
-//				dst[p*16+i] = float32(src[i*stride+p])
-//			} else {
-//				dst[p*16+i] = 0
-//			}
-//		}
-//	}
-//
-//go:noescape
-func packI8AVX2(dst *float32, src *int8, stride int, rows int, k int)

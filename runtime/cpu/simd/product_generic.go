@@ -53,10 +53,6 @@ func packBF16Generic(dst []float32, src []uint16, stride, rows, k int) {
 	packPortable(dst, genericNR, src, stride, rows, k, fromBF16)
 }
 
-func packI8Generic(dst []float32, src []int8, stride, rows, k int) {
-	packPortable(dst, genericNR, src, stride, rows, k, fromI8)
-}
-
 // packPortable is every packer in plain Go, for a panel nr wide.
 func packPortable[T any](dst []float32, nr int, src []T, stride, rows, k int, convert func(T) float32) {
 	for i := range nr {
@@ -73,8 +69,6 @@ func packPortable[T any](dst []float32, nr int, src []T, stride, rows, k int, co
 }
 
 func fromF32(v float32) float32 { return v }
-
-func fromI8(v int8) float32 { return float32(v) }
 
 func fromBF16(v uint16) float32 { return math.Float32frombits(uint32(v) << 16) }
 

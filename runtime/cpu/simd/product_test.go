@@ -177,7 +177,6 @@ func TestPack(t *testing.T) {
 		testPack(t, k, "f32", k.Pack, func(v float32) float32 { return v }, func(i int) float32 { return float32(i) + 0.25 })
 		testPack(t, k, "f16", k.PackF16, halfByDefinition, func(i int) uint16 { return uint16(i * 2654435761 >> 7) })
 		testPack(t, k, "bf16", k.PackBF16, func(v uint16) float32 { return math.Float32frombits(uint32(v) << 16) }, func(i int) uint16 { return uint16(i * 40503) })
-		testPack(t, k, "i8", k.PackI8, func(v int8) float32 { return float32(v) }, func(i int) int8 { return int8(i * 37) })
 	})
 }
 

@@ -231,7 +231,7 @@ func reached(g *gen) {
 
 // converts emits the conversion of rows.
 func converts(g *gen) {
-	for _, s := range sources[1:3] {
+	for _, s := range sources[1:] {
 		g.function("from"+s.name, "func(dst *float32, src *uint16, n int)", fmt.Sprintf(`	for i := range n { // a multiple of 16, at least 16
 		dst[i] = %s
 	}`, strings.Replace(s.convert, "i*stride+p", "i", 1)))

@@ -28,10 +28,6 @@ var sources = []source{
 		g.VPMOVZXWD(m, r)
 		g.VPSLLD(Imm(16), r, r)
 	}},
-	{name: "I8", goType: "int8", convert: "float32(src[i*stride+p])", shift: 0, load: func(g *gen, m Mem, r reg.VecVirtual) {
-		g.VPMOVSXBD(m, r)
-		g.VCVTDQ2PS(r, r)
-	}},
 }
 
 const packDoc = `	for i := range 16 {

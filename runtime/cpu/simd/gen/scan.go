@@ -23,7 +23,7 @@ const scoresDoc = `	for j := range %[1]d {
 
 // scans emits the loops of a search for few queries.
 func scans(g *gen) {
-	for _, s := range sources[:3] {
+	for _, s := range sources {
 		for nq := 1; nq <= scanQueries; nq++ {
 			scores(g, s, nq)
 		}
