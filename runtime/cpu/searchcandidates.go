@@ -21,6 +21,22 @@ type rankedRows struct {
 	all        []key
 }
 
+// mostCandidates is the length of a list that is thinned.
+func (s *search) mostCandidates() int { return 2*s.k + spareCandidates }
+
+// roomForCandidates makes the lists as long as a chunk can: which worker needs them differs from scan to scan.
+func (c *scanner) roomForCandidates() {
+	n := min(c.s.mostCandidates(), c.s.chunk.Rows)
+	for q := range c.s.nq {
+		if cap(c.candidates[q]) < n {
+			c.candidates[q] = make([]key, 0, n)
+		}
+	}
+	if all := n * len(c.s.workers); cap(c.ranked.all) < all {
+		c.ranked.all = make([]key, 0, all)
+	}
+}
+
 // candidate adds a row of the chunk that may be a hit of query q, with the bound of its score.
 func (c *scanner) candidate(q int, bound float32, row int) {
 	if bound != bound {
@@ -28,7 +44,7 @@ func (c *scanner) candidate(q int, bound float32, row int) {
 	}
 	list := append(c.candidates[q], newKey(bound, uint32(row)))
 	c.candidates[q] = list
-	if len(list) >= 2*c.s.k+spareCandidates {
+	if len(list) >= c.s.mostCandidates() {
 		c.thin(q)
 	}
 }
@@ -36,7 +52,7 @@ func (c *scanner) candidate(q int, bound float32, row int) {
 // thin halves a list of candidates at least.
 func (c *scanner) thin(q int) {
 	list := c.reaching(q, c.candidates[q])
-	for len(list) > c.s.k+spareCandidates/2 {
+	for len(list) > c.s.mostCandidates()/2 {
 		list = c.reaching(q, c.scoreBest(q, list))
 	}
 	c.candidates[q] = list

@@ -98,6 +98,9 @@ func (b *coarseBound) chunk(s *search) {
 		b.way = readAll
 		return
 	}
+	for _, w := range s.workers {
+		w.roomForCandidates()
+	}
 	if b.prepared != b.way {
 		b.prepared, b.mean = b.way, b.mean[:0]
 		if b.way == byQuery {

@@ -1,7 +1,7 @@
 // Package simd holds the innermost loops of the CPU device: the register tile of the matrix product, the packing of its
 // operand, the loops of a search, layer norm, softmax, the activations and their gradients. There is one set of them ([Kernels])
-// for AVX-512, one for
-// AVX2 with FMA and a portable one; [Best] chooses at start-up. The build tag noasm leaves the portable one only.
+// for AVX-512, one for AVX2 with FMA and a portable one; [Best] chooses at start-up. The build tag noasm leaves the portable one
+// only.
 //
 // Results are a function of the values and the length of a vector alone: never of alignment, of neighbouring rows or of how
 // many rows are computed at once.
