@@ -104,7 +104,7 @@ type engine struct {
 	tokens  int    // copies of a pseudo-word
 }
 
-// open opens the device and the model's files.
+// open opens the device and the model's files, and tells what the model's files leave open.
 func (f *engineFlags) open(s *session) (*engine, error) {
 	opts, err := f.checkpoint.options()
 	if err != nil {
@@ -129,6 +129,9 @@ func (f *engineFlags) open(s *session) (*engine, error) {
 			err = fmt.Errorf("%w: give --heads", err)
 		}
 		return nil, errors.Join(err, dev.Close())
+	}
+	for _, a := range e.Assumed() {
+		s.notef("%s: assumed %s", f.model, a)
 	}
 	return &engine{e, dev, f.device.count(), f.method, f.tokens}, nil
 }
