@@ -355,3 +355,31 @@ func (o Multiply) work(c *cost) {
 	c.flop(n, o.X.Cols)
 	c.touch(n, o.X, o.Y, o.Out)
 }
+
+// work counts the multiply-adds of both passes by the taps' counts.
+func (o Resample) work(c *cost) {
+	n := c.rows(o.Images)
+	c.shape("to %d", o.Size)
+	places, taps := c.table(o.Places), c.table(o.Taps)
+	for i := range n {
+		w, h, columns := int(places[5*i+1]), int(places[5*i+2]), places[5*i+3] != 0
+		sums := [2]int{}
+		for axis := range sums {
+			for x := range o.Size {
+				sums[axis] += int(taps[((2*i+axis)*o.Size+x)*(2+o.Most)+1])
+			}
+		}
+		mid := h * o.Size
+		if columns {
+			mid = o.Size * w
+			c.flop(2*3*w, sums[1])
+			c.flop(2*3*o.Size, sums[0])
+		} else {
+			c.flop(2*3*h, sums[0])
+			c.flop(2*3*o.Size, sums[1])
+		}
+		c.w.Bytes += float64(3*w*h + 2*3*mid)
+	}
+	c.touch(n, o.Out)
+	c.tables(n, o.Taps)
+}

@@ -36,6 +36,7 @@ type Builder struct {
 
 	floats  map[runtime.Slot][]float32
 	ints    map[runtime.Slot][]int32
+	bytes   map[runtime.Slot][]byte
 	outputs []runtime.View
 }
 
@@ -84,6 +85,13 @@ func (b *Builder) Ints(name string, values ...int32) runtime.View {
 	return v
 }
 
+// Bytes is a U8 operand.
+func (b *Builder) Bytes(name string, values []byte) runtime.View {
+	v := b.Plan.New(name, runtime.U8, 1, len(values))
+	b.bytes[v.Slot] = values
+	return v
+}
+
 // Weight is a packed random matrix, scaled so that products stay near one. A device that makes no products in dt skips the case.
 func (b *Builder) Weight(name string, dt runtime.DType, out, in int) runtime.Weight {
 	x := random(name, out*in)
@@ -127,7 +135,7 @@ func (b *Builder) Check(v runtime.View) {
 
 // newBuilder starts a Plan for an extent of which so much is live.
 func newBuilder(tb testing.TB, dev runtime.Device, name string, extent, live int) *Builder {
-	b := &Builder{tb: tb, dev: dev, Plan: runtime.NewPlan(name), floats: map[runtime.Slot][]float32{}, ints: map[runtime.Slot][]int32{}}
+	b := &Builder{tb: tb, dev: dev, Plan: runtime.NewPlan(name), floats: map[runtime.Slot][]float32{}, ints: map[runtime.Slot][]int32{}, bytes: map[runtime.Slot][]byte{}}
 	b.N = runtime.Dim{Cap: extent, Live: b.Ints("live", int32(live))}
 	return b
 }
@@ -148,6 +156,11 @@ func (b *Builder) fill(prog runtime.Program) {
 	b.tb.Helper()
 	for s, x := range b.floats {
 		if err := prog.Buffer(s).WriteF32(0, x); err != nil {
+			b.tb.Fatal(err)
+		}
+	}
+	for s, x := range b.bytes {
+		if err := prog.Buffer(s).WriteRaw(0, x); err != nil {
 			b.tb.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ var activations = []runtime.Activation{runtime.Identity, runtime.QuickGELU, runt
 func Table() []Case {
 	var t []Case
 	for _, add := range []func() []Case{
-		linearCases, layerNormCases, attentionCases, embedCases, copyCases, projectCases,
+		linearCases, layerNormCases, attentionCases, embedCases, copyCases, projectCases, resampleCases,
 		linearGradCases, weightGradCases, layerNormGradCases, attentionGradCases, rowCases, lossCases, adamWCases, randomCases, factorCases,
 	} {
 		t = append(t, add()...)

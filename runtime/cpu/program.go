@@ -151,6 +151,8 @@ func (c *compiler) op(op runtime.Op) {
 		c.copyRows(o)
 	case runtime.Project:
 		c.project(o)
+	case runtime.Resample:
+		c.resample(o)
 	default:
 		c.backward(op)
 	}
@@ -224,6 +226,9 @@ func (c *compiler) i32(v runtime.View) []int32 {
 	}
 	return as[int32](c.prog.buffers[v.Slot-1].mem)[v.Offset:]
 }
+
+// bytes resolves a view of samples.
+func (c *compiler) bytes(v runtime.View) []byte { return c.prog.buffers[v.Slot-1].mem[v.Offset:] }
 
 // live resolves an extent to a function that reads it; a live count outside the capacity is cut to it.
 func (c *compiler) live(d runtime.Dim) func() int {

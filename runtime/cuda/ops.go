@@ -23,6 +23,8 @@ func (c *compiler) op(op runtime.Op) {
 		c.copyRows(o)
 	case runtime.Project:
 		c.project(o)
+	case runtime.Resample:
+		c.resample(o)
 	default:
 		c.backward(op)
 	}

@@ -99,6 +99,15 @@ func (b *Buffer) ReadI32(off int, dst []int32) error {
 }
 
 func (b *Buffer) WriteRaw(off int, src []byte) error {
+	if b.dt == runtime.U8 {
+		if err := b.check(off, len(src), false); err != nil {
+			return err
+		}
+		for i, v := range src {
+			b.I[off+i] = int32(v)
+		}
+		return nil
+	}
 	v := make([]float32, len(src)/b.dt.Size())
 	if err := decode(v, b.dt, src); err != nil {
 		return err

@@ -107,6 +107,8 @@ func (p *program) step(op runtime.Op) func() {
 		}
 	case runtime.Project:
 		return func() { p.project(o) }
+	case runtime.Resample:
+		return func() { p.resample(o) }
 	}
 	return p.backward(op)
 }
