@@ -14,6 +14,31 @@ type scan struct {
 	pred     [4]int32
 	eobRun   int32 // progressive: further blocks that end here
 	restarts int   // restart markers read
+	units    []unit
+	unitMem  [10]unit // T.81 allows no more in an MCU
+}
+
+// unit is one of the blocks that a sequential MCU is made of.
+type unit struct {
+	i           int     // which component of the scan
+	row         []int16 // coefficients of its row of blocks
+	first, step int     // MCU x has block first + x*step
+}
+
+// setUnits lists the blocks of a sequential MCU in the order in which they are coded.
+func (s *scan) setUnits() {
+	s.units = s.unitMem[:0]
+	if s.n == 1 {
+		s.units = append(s.units, unit{0, s.comps[0].coefs, 0, 1})
+		return
+	}
+	for i, c := range s.comps[:s.n] {
+		for by := range int(c.v) {
+			for bx := range int(c.h) {
+				s.units = append(s.units, unit{i, c.coefs[by*c.rowSamples():], bx, int(c.h)})
+			}
+		}
+	}
 }
 
 // scans decodes every scan up to the end-of-image marker. d.pos is behind the first SOS marker.
@@ -152,6 +177,9 @@ func (d *Decoder) scan(s *scan) error {
 	if s.n == 1 {
 		nx, ny = s.comps[0].blocksX, s.comps[0].blocksY
 	}
+	if !d.progressive {
+		s.setUnits()
+	}
 	left := d.restart
 	for y := range ny {
 		for x := range nx {
@@ -206,14 +234,24 @@ func (d *Decoder) restartMarker(s *scan) error {
 
 // mcu decodes one MCU, in a scan of one component one block; false where no code matches or the data ends.
 func (d *Decoder) mcu(s *scan, x, y int) bool {
+	if !d.progressive {
+		for j := range s.units {
+			u := &s.units[j]
+			blk := (*pixel.Block)(u.row[pixel.Coef(u.first+x*u.step, 0):])
+			if !d.sequentialBlock(s, u.i, blk) || d.bits.Left() < 0 {
+				return false
+			}
+		}
+		return true
+	}
 	if s.n == 1 {
-		return d.block(s, 0, x, y)
+		return d.progressiveBlock(s, 0, x, y)
 	}
 	for i, c := range s.comps[:s.n] {
 		h, v := int(c.h), int(c.v)
 		for by := range v {
 			for bx := range h {
-				if !d.block(s, i, x*h+bx, y*v+by) {
+				if !d.progressiveBlock(s, i, x*h+bx, y*v+by) {
 					return false
 				}
 			}
@@ -222,17 +260,9 @@ func (d *Decoder) mcu(s *scan, x, y int) bool {
 	return true
 }
 
-// block decodes one block of the i-th component of the scan.
-func (d *Decoder) block(s *scan, i, x, y int) bool {
-	c := s.comps[i]
-	if !d.progressive {
-		if s.n == 1 {
-			y = 0
-		}
-		blk := c.block(x, y%int(c.v))
-		return d.sequentialBlock(s, i, blk) && d.bits.Left() >= 0
-	}
-	blk, ok := c.block(x, y), true
+// progressiveBlock decodes what a scan has of one block of its i-th component.
+func (d *Decoder) progressiveBlock(s *scan, i, x, y int) bool {
+	blk, ok := s.comps[i].block(x, y), true
 	switch {
 	case s.ss == 0 && s.ah == 0:
 		ok = d.dcFirst(s, i, blk)

@@ -59,7 +59,10 @@ func NewScale(mean, std [3]float32) *Scale {
 const Group = 4
 
 // Coef is the place of coefficient i (in rows) of block b in a row of blocks: the blocks of a group are interleaved row by row.
-func Coef(b, i int) int { return b/Group*64*Group + i/8*8*Group + b%Group*8 + i%8 }
+func Coef(b, i int) int {
+	x, y, block := uint(i)%8, uint(i)/8, uint(b)
+	return int(block/Group*64*Group + y*8*Group + block%Group*8 + x)
+}
 
 // Block is the coefficients from the first of a block on: its rows of 8, between them rows of others in its group or behind it.
 type Block [64 * Group]int16
