@@ -24,9 +24,20 @@ DEVICE int sequence(Table starts, int seqs, int row) {
 	return lo;
 }
 
-// at and put reach f32 elements: the conversions of other types, unrolled, would take registers that these kernels lack.
-DEVICE float at(const View &v, long i, long j) { return static_cast<const float *>(v.data)[i * v.stride + j]; }
-DEVICE void put(const View &v, long i, long j, float x) { static_cast<float *>(v.data)[i * v.stride + j] = x; }
+// at and put reach elements of a type that the kernel is made for: choosing it as they go would take registers that these kernels lack.
+template <int Type>
+DEVICE float at(const View &v, long i, long j) {
+	const long n = i * v.stride + j;
+	if (Type == F32) return static_cast<const float *>(v.data)[n];
+	const uint16_t h = static_cast<const uint16_t *>(v.data)[n];
+	return Type == F16 ? f16_to_f32(h) : bf16_to_f32(h);
+}
+template <int Type>
+DEVICE void put(const View &v, long i, long j, float x) {
+	const long n = i * v.stride + j;
+	if (Type == F32) static_cast<float *>(v.data)[n] = x;
+	else static_cast<uint16_t *>(v.data)[n] = Type == F16 ? f32_to_f16(x) : f32_to_bf16(x);
+}
 
 DEVICE float lowest() { return -bits_to_f32(0x7f800000u); } // minus infinity
 
@@ -57,8 +68,9 @@ DEVICE bool visible(const AttentionArgs &a, int key, int pos) {
 DEVICE long line(const Keys &k, int key) { return key < k.before ? k.pool + key : k.own + key - k.before; }
 
 // dot is the product of d elements from column col on.
+template <int Type>
 DEVICE float dot(const View &x, long i, const View &y, long j, int col, int d) {
 	float s = 0.0f;
-	for (int c = col; c < col + d; c++) s = fmaf(at(x, i, c), at(y, j, c), s);
+	for (int c = col; c < col + d; c++) s = fmaf(at<Type>(x, i, c), at<Type>(y, j, c), s);
 	return s;
 }

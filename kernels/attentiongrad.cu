@@ -1,4 +1,4 @@
-// attentiongrad_q and attentiongrad_k: the backward pass of attention.cu, the softmax computed again. With P the weights,
+// attentiongrad_q_* and attentiongrad_k_*: the backward pass of attention.cu, the softmax computed again. With P the weights,
 //
 //	DP_ij = DOut_i . V_j,  D_i = sum_j P_ij DP_ij,  DS_ij = P_ij (DP_ij - D_i)
 //	DQ_i = scale sum_j DS_ij K_j          attentiongrad_q, which also leaves each query's maximum, sum and D in stats
@@ -15,12 +15,14 @@ struct AttentionGradArgs {
 };
 
 // The score of a pair, minus infinity where the query does not see the key.
+template <int Type>
 DEVICE float pair_score(const AttentionArgs &a, const Keys &keys, int row, int key, int pos, int col, int d) {
 	if (key >= keys.count || !visible(a, key, pos)) return lowest();
-	return a.scale * dot(a.q, row, key < keys.before ? a.prefix_k : a.k, line(keys, key), col, d);
+	return a.scale * dot<Type>(a.q, row, key < keys.before ? a.prefix_k : a.k, line(keys, key), col, d);
 }
 
-KERNEL(attentiongrad_q, AttentionGradArgs, 128) {
+template <int Type>
+DEVICE void attentiongrad_q(const AttentionGradArgs &a) {
 	SHARED(float, shared);
 	const AttentionArgs &f = a.fwd;
 	const int warp = thread_index() / 32, lane = thread_index() % 32, head = block_y();
@@ -32,27 +34,27 @@ KERNEL(attentiongrad_q, AttentionGradArgs, 128) {
 	float top = lowest(), sum = 0.0f, average = 0.0f;
 	for (int base = 0; base < keys.count; base += 32) {
 		const int key = base + lane;
-		const float score = pair_score(f, keys, row, key, pos, col, d), highest = fmaxf(top, warp_max(score));
+		const float score = pair_score<Type>(f, keys, row, key, pos, col, d), highest = fmaxf(top, warp_max(score));
 		if (highest == lowest()) continue;
 		const float p = score == lowest() ? 0.0f : expf(score - highest), shrink = top == lowest() ? 0.0f : expf(top - highest);
-		const float dp = p == 0.0f ? 0.0f : dot(a.dout, row, key < keys.before ? f.prefix_v : f.v, line(keys, key), col, d);
+		const float dp = p == 0.0f ? 0.0f : dot<Type>(a.dout, row, key < keys.before ? f.prefix_v : f.v, line(keys, key), col, d);
 		sum = fmaf(sum, shrink, warp_sum(p));
 		average = fmaf(average, shrink, warp_sum(p * dp));
 		top = highest;
 	}
 	if (sum > 0.0f) average /= sum;
 	if (lane == 0) {
-		put(a.stats, row, 3 * head, top);
-		put(a.stats, row, 3 * head + 1, sum);
-		put(a.stats, row, 3 * head + 2, average);
+		put<F32>(a.stats, row, 3 * head, top);
+		put<F32>(a.stats, row, 3 * head + 1, sum);
+		put<F32>(a.stats, row, 3 * head + 2, average);
 	}
 	float acc[per_lane] = {};
 	for (int base = 0; base < keys.count && sum > 0.0f; base += 32) {
 		const int key = base + lane;
-		const float score = pair_score(f, keys, row, key, pos, col, d);
+		const float score = pair_score<Type>(f, keys, row, key, pos, col, d);
 		float g = 0.0f;
 		if (score != lowest()) {
-			const float dp = dot(a.dout, row, key < keys.before ? f.prefix_v : f.v, line(keys, key), col, d);
+			const float dp = dot<Type>(a.dout, row, key < keys.before ? f.prefix_v : f.v, line(keys, key), col, d);
 			g = expf(score - top) / sum * (dp - average) * f.scale;
 		}
 		ds[lane] = g;
@@ -64,16 +66,17 @@ KERNEL(attentiongrad_q, AttentionGradArgs, 128) {
 			const float w = ds[i];
 			UNROLL
 			for (int c = 0; c < per_lane; c++)
-				if (lane + 32 * c < d) acc[c] = fmaf(w, at(k, from, col + lane + 32 * c), acc[c]);
+				if (lane + 32 * c < d) acc[c] = fmaf(w, at<Type>(k, from, col + lane + 32 * c), acc[c]);
 		}
 		warp_barrier();
 	}
 	UNROLL
 	for (int c = 0; c < per_lane; c++)
-		if (lane + 32 * c < d) put(a.dq, row, col + lane + 32 * c, acc[c]);
+		if (lane + 32 * c < d) put<Type>(a.dq, row, col + lane + 32 * c, acc[c]);
 }
 
-KERNEL(attentiongrad_k, AttentionGradArgs, 128) {
+template <int Type>
+DEVICE void attentiongrad_k(const AttentionGradArgs &a) {
 	SHARED(float, shared);
 	const AttentionArgs &f = a.fwd;
 	const int warp = thread_index() / 32, lane = thread_index() % 32, head = block_y();
@@ -88,8 +91,8 @@ KERNEL(attentiongrad_k, AttentionGradArgs, 128) {
 		const int q = first + base + lane;
 		float p = 0.0f, g = 0.0f;
 		if (base + lane < queries && visible(f, key, f.pos ? f.pos[q] : 0)) {
-			p = expf(f.scale * dot(f.q, q, f.k, row, col, d) - at(a.stats, q, 3 * head)) / at(a.stats, q, 3 * head + 1);
-			g = p * (dot(a.dout, q, f.v, row, col, d) - at(a.stats, q, 3 * head + 2)) * f.scale;
+			p = expf(f.scale * dot<Type>(f.q, q, f.k, row, col, d) - at<F32>(a.stats, q, 3 * head)) / at<F32>(a.stats, q, 3 * head + 1);
+			g = p * (dot<Type>(a.dout, q, f.v, row, col, d) - at<F32>(a.stats, q, 3 * head + 2)) * f.scale;
 		}
 		weights[lane] = p;
 		ds[lane] = g;
@@ -102,8 +105,8 @@ KERNEL(attentiongrad_k, AttentionGradArgs, 128) {
 			for (int c = 0; c < per_lane; c++) {
 				const int j = col + lane + 32 * c;
 				if (lane + 32 * c >= d) continue;
-				dv[c] = fmaf(w, at(a.dout, from, j), dv[c]);
-				dk[c] = fmaf(u, at(f.q, from, j), dk[c]);
+				dv[c] = fmaf(w, at<Type>(a.dout, from, j), dv[c]);
+				dk[c] = fmaf(u, at<Type>(f.q, from, j), dk[c]);
 			}
 		}
 		warp_barrier();
@@ -112,7 +115,14 @@ KERNEL(attentiongrad_k, AttentionGradArgs, 128) {
 	for (int c = 0; c < per_lane; c++) {
 		const int j = col + lane + 32 * c;
 		if (lane + 32 * c >= d) continue;
-		put(a.dk, row, j, dk[c]);
-		put(a.dv, row, j, dv[c]);
+		put<Type>(a.dk, row, j, dk[c]);
+		put<Type>(a.dv, row, j, dv[c]);
 	}
 }
+
+KERNEL(attentiongrad_q_f32, AttentionGradArgs, 128) { attentiongrad_q<F32>(a); }
+KERNEL(attentiongrad_k_f32, AttentionGradArgs, 128) { attentiongrad_k<F32>(a); }
+KERNEL(attentiongrad_q_bf16, AttentionGradArgs, 128) { attentiongrad_q<BF16>(a); }
+KERNEL(attentiongrad_k_bf16, AttentionGradArgs, 128) { attentiongrad_k<BF16>(a); }
+KERNEL(attentiongrad_q_f16, AttentionGradArgs, 128) { attentiongrad_q<F16>(a); }
+KERNEL(attentiongrad_k_f16, AttentionGradArgs, 128) { attentiongrad_k<F16>(a); }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -41,21 +42,30 @@ func read(t *testing.T, name string) []byte {
 	return b
 }
 
+var include = regexp.MustCompile(`(?m)^#include "(\w+\.cuh)"`)
+
+// text is a source followed by the headers that it includes, each once.
+func text(t *testing.T, name string, seen map[string]bool) []byte {
+	b := read(t, name)
+	for _, s := range include.FindAllSubmatch(b, -1) {
+		if h := string(s[1]); !seen[h] {
+			seen[h] = true
+			b = append(b, text(t, h, seen)...)
+		}
+	}
+	return b
+}
+
 // The embedded objects must be those of the manifest, and the manifest's those of the sources as they are now.
 func TestObjectsAreOfTheSources(t *testing.T) {
 	var m manifest
 	if err := json.Unmarshal(read(t, "manifest.json"), &m); err != nil {
 		t.Fatal(err)
 	}
-	var headers []byte
-	names, _ := filepath.Glob("*.cuh")
-	for _, h := range names {
-		headers = append(headers, read(t, h)...)
-	}
 	sources, _ := filepath.Glob("*.cu")
 	archives := map[string]map[string][]byte{}
 	for _, o := range m.Objects {
-		key := hash(read(t, o.Source), headers, []byte(strings.Join(m.Options, " ")), []byte(m.Tool), []byte(o.Arch))
+		key := hash(text(t, o.Source, map[string]bool{}), []byte(strings.Join(m.Options, " ")), []byte(m.Tool), []byte(o.Arch))
 		if key != o.Key {
 			t.Errorf("%s for %s is not of the present sources: make kernels-cuda", o.Source, o.Arch)
 		}

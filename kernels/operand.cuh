@@ -49,4 +49,32 @@ DEVICE void store(const View &v, long i, long j, float x) {
 	else static_cast<uint16_t *>(v.data)[at] = v.dtype == F16 ? f32_to_f16(x) : f32_to_bf16(x);
 }
 
+// Pair is two neighbours of a row, read or written at once.
+struct alignas(8) Pair {
+	float x, y;
+};
+
 DEVICE int lookup(Table t, int i) { return t ? t[i] : i; }
+
+// store2 stores elements (i, j) and (i, j+1): together where pair says that they are aligned and within the matrix.
+DEVICE void store2(const View &v, long i, long j, float x, float y, bool pair, bool second) {
+	const long at = i * v.stride + j;
+	if (!pair || !second) {
+		store(v, i, j, x);
+		if (second) store(v, i, j + 1, y);
+	} else if (v.dtype == F32) {
+		*reinterpret_cast<Pair *>(static_cast<float *>(v.data) + at) = {x, y};
+	} else {
+		*reinterpret_cast<uint32_t *>(static_cast<uint16_t *>(v.data) + at) = v.dtype == F16 ? pack_f16(x, y) : pack_bf16(x, y);
+	}
+}
+
+// load2 is store2 the other way round.
+DEVICE Pair load2(const View &v, long i, long j, bool pair, bool second) {
+	const long at = i * v.stride + j;
+	if (!pair || !second) return {load(v, i, j), second ? load(v, i, j + 1) : 0.0f};
+	if (v.dtype == F32) return *reinterpret_cast<const Pair *>(static_cast<const float *>(v.data) + at);
+	const uint32_t w = *reinterpret_cast<const uint32_t *>(static_cast<const uint16_t *>(v.data) + at);
+	const uint16_t lo = (uint16_t)w, hi = (uint16_t)(w >> 16);
+	return v.dtype == F16 ? Pair{f16_to_f32(lo), f16_to_f32(hi)} : Pair{bf16_to_f32(lo), bf16_to_f32(hi)};
+}

@@ -58,6 +58,7 @@ void Device::launch(const Launch &l) {
 	// Left alone, every launch has another order: forward, backward, shuffled, and so on.
 	long n = long(counters.launches), order = number("ISEARLE_EMU_ORDER", n % 3 < 2 ? n % 3 : n);
 	Fault f = execute(memory, l, Order(order), unsigned(number("ISEARLE_EMU_WORKERS", cores ? cores : 1)));
+	counters.bank_conflicts = conflicts();
 	if (!f.text.empty()) fail(f.memory ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_ERROR_LAUNCH_FAILED, f.text);
 }
 

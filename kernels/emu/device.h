@@ -50,7 +50,7 @@ namespace emu {
 
 // Counters are read by tests as the module global "isearle_emu_counters".
 struct Counters {
-	uint64_t allocations, launches, graph_launches, copies;
+	uint64_t allocations, launches, graph_launches, copies, bank_conflicts;
 };
 
 // Device is the state of the one device. Its mutex is held during every call.

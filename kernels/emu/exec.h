@@ -30,6 +30,9 @@ struct Fault {
 // execute runs a launch to its end, or to the first fault, which it returns; a Fault without text is none.
 Fault execute(Memory &memory, const Launch &launch, Order order, unsigned workers);
 
+// conflicts is how many times so far an 8 x 8 matrix's rows met in a bank of shared memory when ldmatrix loaded it.
+uint64_t conflicts();
+
 // find returns a registered kernel, or null.
 const Entry *find(const char *name);
 

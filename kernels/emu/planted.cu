@@ -150,3 +150,14 @@ KERNEL(planted_mma_divergent, PlantedArgs, 32) {
 	else c[0] = shuffle_xor(1.0f, 1);
 	a.out[t] = c[0];
 }
+
+// Rows of 128 bytes, whose first 16 lie in the same banks: right, but slow.
+KERNEL(planted_conflict, PlantedArgs, 256) {
+	SHARED(float, s);
+	const int t = thread_index();
+	s[t] = a.in[t % a.n];
+	barrier();
+	uint32_t r;
+	ldmatrix_x1(r, s + t % 8 * 32);
+	if (t < 32) a.out[t] = bits_to_f32(r);
+}

@@ -82,6 +82,20 @@ Floats mma_f16(Words a, uint64_t b, Floats c) { return multiply(a, b, c, product
 Floats mma_bf16(Words a, uint64_t b, Floats c) { return multiply(a, b, c, product16<from_bf16>); }
 Ints mma_s8(Words a, uint64_t b, Ints c) { return multiply(a, b, c, product8); }
 
+static std::atomic<uint64_t> bank_conflicts{0};
+
+uint64_t conflicts() { return bank_conflicts.load(std::memory_order_relaxed); }
+
+// Shared memory gives 8 rows of 16 bytes at once if they are in different eighths of its 128 bytes of banks.
+template <int Count>
+static void count_conflicts(Exchange &x) {
+	for (int m = 0; m < Count; m++) {
+		unsigned banks = 0;
+		for (int r = 0; r < 8; r++) banks |= 1u << (uintptr_t(x.rows[8 * m + r]) / 16 % 8);
+		if (banks != 0xff) bank_conflicts.fetch_add(1, std::memory_order_relaxed);
+	}
+}
+
 // Lane 8m + r names row r of matrix m; lane l gets elements 2(l%4) and 2(l%4) + 1 of row l/4 of every matrix, transposed of column
 // l/4. Each lane is watched as the reader of what it gets, since the load orders no memory among the lanes.
 Words ldmatrix(const void *row, int count, bool transposed) {
@@ -90,7 +104,7 @@ Words ldmatrix(const void *row, int count, bool transposed) {
 	Exchange &x = w->exchange();
 	x.rows[lane] = row;
 	if (lane < 8 * count && uintptr_t(row) % 16) w->fail(true, "load of a matrix's row at %#zx, which is no multiple of 16", size_t(row));
-	w->collective(LoadMatrix);
+	w->collective(LoadMatrix, count == 4 ? count_conflicts<4> : count == 2 ? count_conflicts<2> : count_conflicts<1>);
 	Words out{};
 	for (int m = 0; m < count; m++) {
 		for (int e = 0; e < 2; e++) {

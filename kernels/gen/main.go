@@ -16,9 +16,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // tool is the compiler, as the Makefile pins it.
@@ -33,15 +36,29 @@ var options = []string{"--std=c++17", "--fmad=false", "-default-device", "-I.", 
 // memory traffic that no roofline counts.
 const (
 	maxRegisters = 128
+	maxTensor    = 255     // of the kernels in tensorKernels
 	maxInstances = 120     // kernels of an architecture
 	maxPacked    = 8 << 20 // bytes of all archives
 )
+
+// tensorKernels begin the names of kernels for the tensor units: they keep tiles of sums in registers, and with 128 threads a
+// multiprocessor holds two blocks or more.
+var tensorKernels = []string{"halfproduct_", "groupproduct_", "halfattention"}
+
+func limit(kernel string) int {
+	for _, p := range tensorKernels {
+		if strings.HasPrefix(kernel, p) {
+			return maxTensor
+		}
+	}
+	return maxRegisters
+}
 
 // Object is a compiled source for an architecture.
 type Object struct {
 	Source    string         `json:"source"`
 	Arch      string         `json:"arch"`
-	Key       string         `json:"key"`    // hash of source, headers, options and tool
+	Key       string         `json:"key"`    // hash of source, its headers, options and tool
 	SHA256    string         `json:"sha256"` // of the object
 	Registers map[string]int `json:"registers,omitempty"`
 
@@ -57,7 +74,6 @@ type Manifest struct {
 
 type generator struct {
 	dir, nvrtc, library string
-	headers             []byte
 	old                 Manifest
 	oldData             map[string][]byte // by arch/source
 }
@@ -73,17 +89,6 @@ func hash(parts ...[]byte) string {
 
 // load reads what is there, as far as it is there.
 func (g *generator) load() error {
-	headers, err := filepath.Glob(filepath.Join(g.dir, "*.cuh"))
-	if err != nil {
-		return err
-	}
-	for _, h := range headers {
-		b, err := os.ReadFile(h)
-		if err != nil {
-			return err
-		}
-		g.headers = append(g.headers, b...)
-	}
 	g.oldData = map[string][]byte{}
 	b, err := os.ReadFile(filepath.Join(g.dir, "manifest.json"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -116,12 +121,35 @@ func (g *generator) kept(source, arch, key string) (Object, bool) {
 	return Object{}, false
 }
 
+var include = regexp.MustCompile(`(?m)^#include "(\w+\.cuh)"`)
+
+// text is a source followed by the headers that it includes, each once, where it is included first.
+func (g *generator) text(name string, seen map[string]bool) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(g.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range include.FindAllSubmatch(b, -1) {
+		h := string(s[1])
+		if seen[h] {
+			continue
+		}
+		seen[h] = true
+		more, err := g.text(h, seen)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, more...)
+	}
+	return b, nil
+}
+
 func (g *generator) object(source, arch string, fresh bool) (Object, error) {
-	text, err := os.ReadFile(filepath.Join(g.dir, source))
+	text, err := g.text(source, map[string]bool{})
 	if err != nil {
 		return Object{}, err
 	}
-	key := hash(text, g.headers, []byte(strings.Join(options, " ")), []byte(tool), []byte(arch))
+	key := hash(text, []byte(strings.Join(options, " ")), []byte(tool), []byte(arch))
 	if o, ok := g.kept(source, arch, key); ok && !fresh {
 		return o, nil
 	}
@@ -168,8 +196,8 @@ func usage(report string) (map[string]int, error) {
 		}
 		if s := registers.FindStringSubmatch(line); s != nil {
 			n, err := strconv.Atoi(s[1])
-			if err != nil || n > maxRegisters {
-				return nil, fmt.Errorf("kernel %s takes %s registers, the limit is %d", name, s[1], maxRegisters)
+			if err != nil || n > limit(name) {
+				return nil, fmt.Errorf("kernel %s takes %s registers, the limit is %d", name, s[1], limit(name))
 			}
 			if m == nil {
 				m = map[string]int{}
@@ -180,6 +208,23 @@ func usage(report string) (map[string]int, error) {
 	return m, nil
 }
 
+// objects are those of every architecture and source, in this order, made by as many compilers at once as there are cores.
+func (g *generator) objects(sources []string, fresh bool) ([]Object, error) {
+	n := len(sources)
+	all, errs := make([]Object, n*len(architectures)), make([]error, n*len(architectures))
+	var next atomic.Int64
+	var done sync.WaitGroup
+	for range runtime.NumCPU() {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
+				all[i], errs[i] = g.object(filepath.Base(sources[i%n]), architectures[i/n], fresh)
+			}
+		})
+	}
+	done.Wait()
+	return all, errors.Join(errs...)
+}
+
 // build makes every object and returns the files to write.
 func (g *generator) build(fresh bool) (map[string][]byte, error) {
 	sources, err := filepath.Glob(filepath.Join(g.dir, "*.cu"))
@@ -187,18 +232,17 @@ func (g *generator) build(fresh bool) (map[string][]byte, error) {
 		return nil, err
 	}
 	slices.Sort(sources)
+	all, err := g.objects(sources, fresh)
+	if err != nil {
+		return nil, err
+	}
 	m := Manifest{Tool: tool, Options: options}
 	files := map[string][]byte{}
 	packed := 0
-	for _, arch := range architectures {
-		var objects []Object
+	for i, arch := range architectures {
+		objects := all[i*len(sources):][:len(sources)]
 		instances := 0
-		for _, s := range sources {
-			o, err := g.object(filepath.Base(s), arch, fresh)
-			if err != nil {
-				return nil, err
-			}
-			objects = append(objects, o)
+		for _, o := range objects {
 			instances += len(o.Registers)
 		}
 		if instances > maxInstances {

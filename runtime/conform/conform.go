@@ -210,11 +210,14 @@ func (b *Builder) read(prog runtime.Program) [][]float32 {
 // Ops runs the table: each case against the reference at full and partial extent, then for equal bits with other thread
 // counts, with fewer live rows and from a Program that has run before. open returns a device with so many threads.
 func Ops(t *testing.T, open func(threads int) runtime.Device) {
-	devs := []runtime.Device{open(1), open(2), open(3)}
+	ops(t, []runtime.Device{open(1), open(2), open(3)}, Table())
+}
+
+func ops(t *testing.T, devs []runtime.Device, table []Case) {
 	for _, d := range devs {
 		defer d.Close()
 	}
-	for _, c := range Table() {
+	for _, c := range table {
 		t.Run(c.Op+"/"+c.Name, func(t *testing.T) {
 			full, wantFull := run(t, devs[0], c, c.Cap, false), run(t, reference.Device{}, c, c.Cap, false)
 			for _, live := range []int{0, 1, c.Cap / 2, c.Cap} {

@@ -25,24 +25,45 @@ func Prefixes(t *testing.T, open func(threads int) runtime.Device) {
 	}
 	for _, window := range []int{0, 9} {
 		for _, size := range [][2]int{{2, 20}, {1, 64}} {
-			t.Run(fmt.Sprintf("window %d, %dx%d", window, size[0], size[1]), func(t *testing.T) {
-				got := cachedAttention(t, d, seqs, 0, size[0], size[1], window, true)
-				for s := range seqs {
-					want := cachedAttention(t, d, seqs[s:s+1], s, size[0], size[1], window, false)[0]
-					for i, w := range want {
-						if math.Float32bits(got[s][i]) != math.Float32bits(w) {
-							t.Fatalf("%+v: element %d is %v with its prefix in a pool, %v without", seqs[s], i, got[s][i], w)
-						}
-					}
-				}
-			})
+			prefixes(t, d, runtime.F32, seqs, size[0], size[1], window)
 		}
 	}
 }
 
+// HalfPrefixes is Prefixes for matrices of a half type.
+func HalfPrefixes(t *testing.T, open func(threads int) runtime.Device, dt runtime.DType) {
+	d := open(2)
+	defer d.Close()
+	var seqs []cached
+	for _, prefix := range []int{0, 7, 64, 65} {
+		for _, own := range []int{1, 14, 66} {
+			seqs = append(seqs, cached{prefix, own})
+		}
+	}
+	for _, window := range []int{0, 9} {
+		for _, size := range [][2]int{{1, 20}, {1, 64}} {
+			prefixes(t, d, dt, seqs, size[0], size[1], window)
+		}
+	}
+}
+
+func prefixes(t *testing.T, dev runtime.Device, dt runtime.DType, seqs []cached, heads, d, window int) {
+	t.Run(fmt.Sprintf("%s window %d, %dx%d", dt, window, heads, d), func(t *testing.T) {
+		got := cachedAttention(t, dev, dt, seqs, 0, heads, d, window, true)
+		for s := range seqs {
+			want := cachedAttention(t, dev, dt, seqs[s:s+1], s, heads, d, window, false)[0]
+			for i, w := range want {
+				if math.Float32bits(got[s][i]) != math.Float32bits(w) {
+					t.Fatalf("%+v: element %d is %v with its prefix in a pool, %v without", seqs[s], i, got[s][i], w)
+				}
+			}
+		}
+	})
+}
+
 // cachedAttention returns for each sequence the rows behind its prefix of the output and of all gradients. Sequence s has the
 // data of number first+s.
-func cachedAttention(t *testing.T, dev runtime.Device, seqs []cached, first, heads, d, window int, pooled bool) [][]float32 {
+func cachedAttention(t *testing.T, dev runtime.Device, dt runtime.DType, seqs []cached, first, heads, d, window int, pooled bool) [][]float32 {
 	b := newBuilder(t, dev, "prefix", len(seqs), len(seqs))
 	w := heads * d
 	var q, k, v, pk, pv, dout []float32
@@ -64,19 +85,19 @@ func cachedAttention(t *testing.T, dev runtime.Device, seqs []cached, first, hea
 		starts, qStarts = append(starts, int32(len(k)/w)), append(qStarts, int32(len(q)/w))
 	}
 	matrix := func(name string, x []float32) runtime.View {
-		m := b.Values(name, x...)
-		m.Rows, m.Cols, m.Stride = len(x)/w, w, w
+		m := b.Plan.New(name, dt, len(x)/w, w)
+		b.floats[m.Slot] = x
 		return m
 	}
 	o := runtime.Attention{Q: matrix("q", q), K: matrix("k", k), V: matrix("v", v), Heads: heads, Scale: 0.3, Causal: true, Window: window,
-		Seqs: b.N, QStarts: b.Ints("qstarts", qStarts...), Starts: b.Ints("starts", starts...), QPos: b.Ints("qpos", qpos...), MaxKeys: 80,
-		Out: b.addTo("out", len(q)/w, w, false)}
+		Seqs: b.N, QStarts: b.Ints("qstarts", qStarts...), Starts: b.Ints("starts", starts...), QPos: b.Ints("qpos", qpos...), MaxKeys: 131,
+		Out: b.out("out", dt, len(q)/w, w)}
 	if pooled {
 		o.PrefixK, o.PrefixV, o.Prefix = matrix("pk", pk), matrix("pv", pv), b.Ints("prefix", table...)
 	}
 	b.Plan.Add(o)
-	b.Plan.Add(runtime.AttentionGrad{Attention: o, DOut: matrix("dout", dout), DQ: b.addTo("dq", len(q)/w, w, false),
-		DK: b.addTo("dk", len(k)/w, w, false), DV: b.addTo("dv", len(k)/w, w, false)})
+	b.Plan.Add(runtime.AttentionGrad{Attention: o, DOut: matrix("dout", dout), DQ: b.out("dq", dt, len(q)/w, w),
+		DK: b.out("dk", dt, len(k)/w, w), DV: b.out("dv", dt, len(k)/w, w)})
 	prog := b.compile()
 	defer prog.Close()
 	if err := prog.Run(context.Background()); err != nil {

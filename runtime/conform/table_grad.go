@@ -107,6 +107,8 @@ type attentionShape struct {
 	lengths                []int // own rows of each sequence
 	prefix                 []int // rows in the pool, or nil
 	last                   bool  // the last row of each sequence is its only query
+
+	dt runtime.DType // of the matrices, F32 where it is 0
 }
 
 func (s attentionShape) String() string {
@@ -135,7 +137,8 @@ func (s attentionShape) record(b *Builder) runtime.Attention {
 		}
 		qStarts, qPos = ragged(queries, at)
 	}
-	o := runtime.Attention{Q: b.Floats("q", len(qPos), w), K: b.Floats("k", len(pos), w), V: b.Floats("v", len(pos), w), Heads: s.heads, Scale: 0.3,
+	dt := max(s.dt, runtime.F32)
+	o := runtime.Attention{Q: b.in("q", dt, len(qPos), w), K: b.in("k", dt, len(pos), w), V: b.in("v", dt, len(pos), w), Heads: s.heads, Scale: 0.3,
 		Causal: s.mode&1 > 0, Seqs: b.N, QStarts: b.Ints("qstarts", qStarts...), Starts: b.Ints("starts", starts...), QPos: b.Ints("qpos", qPos...),
 		MaxKeys: 1}
 	if s.mode&2 > 0 {
@@ -150,7 +153,7 @@ func (s attentionShape) record(b *Builder) runtime.Attention {
 			table[2*i], table[2*i+1] = int32(at), int32(s.prefix[i])
 			at += s.prefix[i] + 2
 		}
-		o.PrefixK, o.PrefixV, o.Prefix = b.Floats("pk", at, w), b.Floats("pv", at, w), b.Ints("prefix", table...)
+		o.PrefixK, o.PrefixV, o.Prefix = b.in("pk", dt, at, w), b.in("pv", dt, at, w), b.Ints("prefix", table...)
 	}
 	return o
 }

@@ -17,11 +17,18 @@ type attentionArgs struct {
 	Heads, Causal, Window          int32
 }
 
-// attentionDepth is the largest head that attention.cu keeps in registers.
+// attentionDepth is the largest head that the kernels keep in registers.
 const attentionDepth = 128
 
 func (c *compiler) attention(o runtime.Attention) {
-	c.launch("attention.cu", "attention", heads(o.Q.Rows, o.Heads, 32), c.attentionArgs(o))
+	a := c.attentionArgs(o)
+	if d := tensorDepth(o, 128, a.views()...); d > 0 {
+		tiles := blocks(o.MaxKeys, attentionTile)
+		c.launch("halfattention.cu", fmt.Sprintf("halfattention_%s_%d", a.dtype(), d), heads64(o, 10*attentionTile*d),
+			halfAttentionArgs{a, c.i32(tiles), 0})
+		return
+	}
+	c.launch("attention.cu", "attention_"+a.dtype().String(), heads(o.Q.Rows, o.Heads, 32), a)
 }
 
 // heads is the launch of a kernel that gives each row and head a warp, with so many floats of shared memory.
@@ -31,21 +38,70 @@ func heads(rows, heads, floats int) driver.Config {
 	return cfg
 }
 
+// attentionTile is the queries, or keys, of a block of halfattention.cu.
+const attentionTile = 64
+
+type halfAttentionArgs struct {
+	Forward  attentionArgs
+	Tiles, _ int32
+}
+
+// heads64 is the launch of a kernel that gives each 64 rows of a sequence and each head a block, with so many bytes of shared memory.
+func heads64(o runtime.Attention, shared int) driver.Config {
+	return driver.Config{Grid: [3]int{blocks(o.MaxKeys, attentionTile), o.Heads, o.Seqs.Cap}, Block: 128, Shared: shared}
+}
+
+// tensorDepth is the width to which the tensor units' kernels pad a head, 0 where they cannot take it: matrices of one half type, rows
+// and heads aligned to 16 bytes, heads up to limit.
+func tensorDepth(o runtime.Attention, limit int, vs ...view) int {
+	d := o.Q.Cols / o.Heads
+	for _, v := range vs {
+		if v.Cols > 0 && (v.DType == int32(runtime.F32) || !v.ready(runtime.DType(v.DType))) {
+			return 0
+		}
+	}
+	if d%align != 0 || d > limit {
+		return 0
+	}
+	return max(32, 32*blocks(d, 32))
+}
+
+// gradDepth is the widest head of halfattentiongrad.cu.
+const gradDepth = 64
+
 type attentionGradArgs struct {
 	Forward                 attentionArgs
 	DOut, DQ, DK, DV, Stats view
 }
 
-func (c *compiler) attentionGrad(o runtime.AttentionGrad) {
-	a := attentionGradArgs{c.attentionArgs(o.Attention), c.f32(o.DOut), c.f32(o.DQ), c.f32(o.DK), c.f32(o.DV), c.scratch(o.Q.Rows, 3*o.Heads)}
-	c.launch("attentiongrad.cu", "attentiongrad_q", heads(o.Q.Rows, o.Heads, 32), a)
-	c.launch("attentiongrad.cu", "attentiongrad_k", heads(o.K.Rows, o.Heads, 64), a)
+type halfAttentionGradArgs struct {
+	attentionGradArgs
+	Tiles, _ int32
 }
 
+func (c *compiler) attentionGrad(o runtime.AttentionGrad) {
+	a := attentionGradArgs{c.attentionArgs(o.Attention), c.view(o.DOut), c.view(o.DQ), c.view(o.DK), c.view(o.DV), c.scratch(o.Q.Rows, 3*o.Heads)}
+	outs := []view{a.DOut, a.DQ, a.DK, a.DV}
+	c.alike(a.Forward.Q, outs...)
+	if d := tensorDepth(o.Attention, gradDepth, append(a.Forward.views(), outs...)...); d > 0 {
+		name, n := fmt.Sprintf("_%s_%d", a.Forward.dtype(), d), d // of the tile of queries in halfattentiongrad_k
+		h := halfAttentionGradArgs{a, c.i32(blocks(o.MaxKeys, attentionTile)), 0}
+		c.launch("halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 12*attentionTile*d), h)
+		c.launch("halfattentiongrad.cu", "halfattentiongrad_k"+name, heads64(o.Attention, 4*attentionTile*d+8*n*d+32*n), h)
+		return
+	}
+	c.launch("attentiongrad.cu", "attentiongrad_q_"+a.Forward.dtype().String(), heads(o.Q.Rows, o.Heads, 32), a)
+	c.launch("attentiongrad.cu", "attentiongrad_k_"+a.Forward.dtype().String(), heads(o.K.Rows, o.Heads, 64), a)
+}
+
+func (a attentionArgs) dtype() runtime.DType { return runtime.DType(a.Q.DType) }
+func (a attentionArgs) views() []view        { return []view{a.Q, a.K, a.V, a.PrefixK, a.PrefixV, a.Out} }
+
 func (c *compiler) attentionArgs(o runtime.Attention) attentionArgs {
-	a := attentionArgs{Q: c.f32(o.Q), K: c.f32(o.K), V: c.f32(o.V), PrefixK: c.f32(o.PrefixK), PrefixV: c.f32(o.PrefixV), Out: c.f32(o.Out),
+	a := attentionArgs{Q: c.view(o.Q), K: c.view(o.K), V: c.view(o.V), PrefixK: c.view(o.PrefixK), PrefixV: c.view(o.PrefixV), Out: c.view(o.Out),
 		QStarts: c.table(o.QStarts), Starts: c.table(o.Starts), Pos: c.table(o.QPos), Prefix: c.table(o.Prefix), Seqs: c.dim(o.Seqs, 1),
 		Scale: o.Scale, Heads: c.i32(o.Heads), Window: c.i32(o.Window)}
+	c.alike(a.Q, a.views()...)
 	if o.Causal {
 		a.Causal = 1
 	}
@@ -53,4 +109,13 @@ func (c *compiler) attentionArgs(o runtime.Attention) attentionArgs {
 		c.fail(fmt.Errorf("heads of %d, at most %d: %w", d, attentionDepth, runtime.ErrUnsupported))
 	}
 	return a
+}
+
+// alike checks that matrices are of one type.
+func (c *compiler) alike(as view, vs ...view) {
+	for _, v := range vs {
+		if v.Cols > 0 && v.DType != as.DType {
+			c.fail(fmt.Errorf("matrices of %s and of %s: %w", runtime.DType(as.DType), runtime.DType(v.DType), runtime.ErrUnsupported))
+		}
+	}
 }

@@ -17,6 +17,12 @@ import (
 	"isearle/weights/golden"
 )
 
+// dtypes are the types of the CUDA device's products; the CPU device's are f32.
+var dtypes = []runtime.DType{runtime.F32, runtime.BF16, runtime.F16}
+
+// halfCosine is the least cosine of a feature, its products made in a half type, with the CPU device's.
+const halfCosine = 0.9995
+
 // within is the largest difference of a feature from the CPU device's, the features being of length one.
 const within = 1e-5
 
@@ -46,9 +52,17 @@ func models(t *testing.T) map[string]*weights.CLIP {
 	return m
 }
 
-// agree compares features row by row, each at length one.
-func agree(t *testing.T, got, want []float32, dim int) {
+// agree compares features row by row: in f32 element by element, each row at length one, else by their cosine.
+func agree(t *testing.T, dt runtime.DType, got, want []float32, dim int) {
 	t.Helper()
+	for r := 0; dt != runtime.F32 && r < len(want); r += dim {
+		if c := cosine(got[r:r+dim], want[r:r+dim]); !(c >= halfCosine) {
+			t.Errorf("row %d: the cosine with the CPU device's is %v", r/dim, c)
+		}
+	}
+	if dt != runtime.F32 {
+		return
+	}
 	for r := 0; r < len(want); r += dim {
 		length := 0.0
 		for _, v := range want[r : r+dim] {
@@ -74,31 +88,37 @@ func both(t *testing.T) [2]runtime.Device {
 	return [2]runtime.Device{host, gpu}
 }
 
+// compareAll compares the features that encode makes on the GPU, in every type, with those of the CPU device in f32.
+func compareAll(t *testing.T, encode func(t *testing.T, d runtime.Device, m *weights.CLIP, name string, o clipnet.Options) (features []float32, dim int)) {
+	devs := both(t)
+	for name, m := range models(t) {
+		want, dim := encode(t, devs[0], m, name, clipnet.Options{})
+		for _, dt := range dtypes {
+			t.Run(name+"/"+dt.String(), func(t *testing.T) {
+				got, _ := encode(t, devs[1], m, name, clipnet.Options{DType: dt})
+				agree(t, dt, got, want, dim)
+			})
+		}
+	}
+}
+
 // TestGoldenImages encodes the first of the golden pixels on both devices.
 func TestGoldenImages(t *testing.T) {
 	const images = 2
 	px := golden.NPY(t, filepath.Join(golden.Dir(t, "clip"), "pixels_std.npy"))
-	devs := both(t)
-	for name, m := range models(t) {
-		t.Run(name, func(t *testing.T) {
-			n := min(images, px.Shape[0])
-			var out [2][]float32
-			dim := 0
-			for i, d := range devs {
-				e, err := clipnet.NewImageEncoder(d, m, clipnet.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer e.Close()
-				dim = e.Dim()
-				out[i] = make([]float32, n*dim)
-				if err := e.Encode(context.Background(), out[i], px.F32[:n*len(px.F32)/px.Shape[0]], n); err != nil {
-					t.Fatal(err)
-				}
-			}
-			agree(t, out[1], out[0], dim)
-		})
-	}
+	n := min(images, px.Shape[0])
+	compareAll(t, func(t *testing.T, d runtime.Device, m *weights.CLIP, _ string, o clipnet.Options) ([]float32, int) {
+		e, err := clipnet.NewImageEncoder(d, m, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		out := make([]float32, n*e.Dim())
+		if err := e.Encode(context.Background(), out, px.F32[:n*len(px.F32)/px.Shape[0]], n); err != nil {
+			t.Fatal(err)
+		}
+		return out, e.Dim()
+	})
 }
 
 // TestGoldenText encodes the golden prompts, and those with pseudo-words, twice: the second time their prefixes are cached.
@@ -114,32 +134,24 @@ func TestGoldenText(t *testing.T) {
 	for i := range injected.Shape[0] {
 		pseudo = append(pseudo, clipnet.Prompt{IDs: injected.Ints(i), Pseudo: []clipnet.Pseudo{{Place: int(places.I32[i]), Word: i}}})
 	}
-	devs := both(t)
-	for name, m := range models(t) {
-		t.Run(name, func(t *testing.T) {
-			words := golden.NPY(t, filepath.Join(root, name, "inject_vectors.npy"))
-			var out [2][]float32
-			dim := 0
-			for i, d := range devs {
-				e, err := clipnet.NewTextEncoder(d, m, clipnet.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer e.Close()
-				dim = e.Dim()
-				encode := func(p []clipnet.Prompt, words []float32) {
-					dst := make([]float32, len(p)*dim)
-					if err := e.Encode(context.Background(), dst, p, words); err != nil {
-						t.Fatal(err)
-					}
-					out[i] = append(out[i], dst...)
-				}
-				encode(plain, nil)
-				for range 2 {
-					encode(pseudo, words.F32)
-				}
+	compareAll(t, func(t *testing.T, d runtime.Device, m *weights.CLIP, name string, o clipnet.Options) (out []float32, dim int) {
+		words := golden.NPY(t, filepath.Join(root, name, "inject_vectors.npy"))
+		e, err := clipnet.NewTextEncoder(d, m, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		encode := func(p []clipnet.Prompt, words []float32) {
+			dst := make([]float32, len(p)*e.Dim())
+			if err := e.Encode(context.Background(), dst, p, words); err != nil {
+				t.Fatal(err)
 			}
-			agree(t, out[1], out[0], dim)
-		})
-	}
+			out = append(out, dst...)
+		}
+		encode(plain, nil)
+		for range 2 {
+			encode(pseudo, words.F32)
+		}
+		return out, e.Dim()
+	})
 }

@@ -35,3 +35,17 @@ func TestConformSearch(t *testing.T) {
 		conform.Scope{Threads: []int{1}, Dims: []int{77}, Rows: []int{0, 33, 450}, Subset: 2, Chunk: 300,
 			Adverse: []runtime.DType{runtime.F32, runtime.BF16}})
 }
+
+func TestPrefixConformance(t *testing.T) {
+	conform.Prefixes(t, func(int) runtime.Device { return open(t, cuda.Options{}) })
+}
+
+// TestHalfConformance runs the table of the half types.
+func TestHalfConformance(t *testing.T) {
+	for _, dt := range []runtime.DType{runtime.BF16, runtime.F16} {
+		t.Run(dt.String(), func(t *testing.T) {
+			conform.Halves(t, func(int) runtime.Device { return open(t, cuda.Options{}) }, dt)
+			conform.HalfPrefixes(t, func(int) runtime.Device { return open(t, cuda.Options{}) }, dt)
+		})
+	}
+}

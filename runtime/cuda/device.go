@@ -25,6 +25,8 @@ type Device struct {
 	name         string
 	major, minor int
 	memory       int64
+	tile         func(tiles []halfTile, rows, cols, processors int) halfTile
+	groups       bool // products of half types by groupproduct.cu
 
 	multiprocessors, shared, clock, bus int // shared memory of a block in bytes; kHz of the memory's clock, bits of its bus; 0 where unknown
 
@@ -93,23 +95,44 @@ func open(ordinal int, o Options) (*Device, error) {
 	if err != nil {
 		return nil, driver.Check("get device", err)
 	}
-	d := &Device{ordinal: ordinal, sync: o.Sync, modules: map[string]cu.Module{}, functions: map[string]cu.Function{}}
+	d := &Device{ordinal: ordinal, sync: o.Sync, tile: chooseTile, modules: map[string]cu.Module{}, functions: map[string]cu.Function{}}
 	if err := d.describe(gpu); err != nil {
 		return nil, err
 	}
 	if d.arch, d.images, err = kernels.Modules(d.major, d.minor); err != nil {
 		return nil, err
 	}
+	if err := d.connect(gpu); err != nil {
+		return nil, err
+	}
+	if d.major != 9 || d.minor != 0 {
+		return d, nil
+	}
+	if d.groups, err = d.tryGroups(); err != nil {
+		// The trial's error ended the context. Without warpgroups' products there is another one.
+		if err := driver.Check("destroy context", d.ctx.Destroy()); err != nil {
+			return nil, err
+		}
+		d.err, d.arenas, d.staging = nil, nil, staging{}
+		clear(d.modules)
+		clear(d.functions)
+		return d, d.connect(gpu)
+	}
+	return d, nil
+}
+
+// connect makes a context and what lives as long.
+func (d *Device) connect(gpu cu.Device) (err error) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
 	if d.ctx, err = gpu.MakeContext(cu.SchedAuto); err != nil {
-		return nil, driver.Check("make context", err)
+		return driver.Check("make context", err)
 	}
 	if err := d.start(); err != nil {
 		d.ctx.Destroy()
-		return nil, err
+		return err
 	}
-	return d, nil
+	return nil
 }
 
 // describe asks for what Describe says.
@@ -152,8 +175,13 @@ func (d *Device) Name() string { return fmt.Sprintf("cuda:%d", d.ordinal) }
 // are 12,800 rows, so that even a product of 768 columns has 600 tiles of 128 x 128 for the some 132 multiprocessors.
 func (d *Device) Breadth() int { return 8 }
 
-// Activations implements runtime.Device.
-func (d *Device) Activations(runtime.DType) runtime.DType { return runtime.F32 }
+// Activations implements runtime.Device: a half type's own, which the tensor units take as it is.
+func (d *Device) Activations(products runtime.DType) runtime.DType {
+	if products == runtime.F16 || products == runtime.BF16 {
+		return products
+	}
+	return runtime.F32
+}
 
 // Describe implements runtime.Device.
 func (d *Device) Describe() string {

@@ -34,7 +34,7 @@ func emulated(t *testing.T, o Options) *Device {
 }
 
 // counters are those of kernels/emu/device.h.
-type counters struct{ Allocations, Launches, Graphs, Copies uint64 }
+type counters struct{ Allocations, Launches, Graphs, Copies, BankConflicts uint64 }
 
 func (d *Device) count(t *testing.T) (c counters) {
 	t.Helper()

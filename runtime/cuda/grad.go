@@ -19,7 +19,7 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 	if o.Act != runtime.Identity || !o.DPre.Absent() {
 		a := actGradArgs{DY: dpre, Pre: c.view(o.Pre), DPre: c.view(o.DPre), M: c.dim(o.Rows, 1), Act: int32(o.Act)}
 		if o.DPre.Absent() {
-			a.DPre = c.scratch(o.Rows.Cap, out)
+			a.DPre = c.scratchOf(c.factors(new(product), o.W, o.Dense), o.Rows.Cap, out)
 		}
 		c.launch("lineargrad.cu", "actgrad", warps(o.Rows.Cap), a)
 		dpre = a.DPre
@@ -27,12 +27,11 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 	if o.DX.Absent() {
 		return
 	}
-	p := productArgs{A: dpre, B: c.matrix(o.W, o.Dense), C: c.view(o.DX), M: c.dim(o.Rows, 1), K: fixed(out), N: c.i32(in)}.straight()
-	p.BRow, p.BCol = 1, int64(p.B.Stride)
-	if o.Add {
+	p := product{A: dpre, C: c.view(o.DX), M: o.Rows, K: out, N: in}
+	if c.backFactors(&p, o.W, o.Dense); o.Add {
 		p.R = p.C
 	}
-	c.product(p, o.Rows.Cap)
+	c.product(p)
 }
 
 type colSumArgs struct {
@@ -44,7 +43,7 @@ type colSumArgs struct {
 func (c *compiler) weightGrad(o runtime.WeightGrad) {
 	p := productArgs{A: c.view(o.DPre), B: c.view(o.X), C: c.view(o.DW), M: fixed(o.DW.Rows), K: c.dim(o.Rows, 1), N: c.i32(o.DW.Cols)}
 	p.ARow, p.ACol, p.BRow, p.BCol = 1, int64(p.A.Stride), 1, int64(p.B.Stride)
-	c.product(p, o.DW.Rows)
+	c.f32Product(p, o.DW.Rows)
 	if !o.DBias.Absent() {
 		c.launch("lineargrad.cu", "colsum", driver.Config{Grid: [3]int{blocks(o.DPre.Cols, 128), 1, 1}, Block: 128},
 			colSumArgs{p.A, c.pointer(o.DBias), p.K})
@@ -141,12 +140,12 @@ func (c *compiler) infoNCE(o runtime.InfoNCE) {
 		N: c.dim(o.Rows, 1), Tau: o.Tau, Weight: o.Weight}
 	launch := func(kernel string, rows int) { c.launch("infonce.cu", kernel, warps(rows), a) }
 	launch("infonce_unit", 2*rows)
-	c.product(productArgs{A: a.J, B: a.J, C: a.S, M: fixed(2 * rows), K: fixed(width), N: c.i32(2 * rows)}.straight(), 2*rows)
+	c.f32Product(productArgs{A: a.J, B: a.J, C: a.S, M: fixed(2 * rows), K: fixed(width), N: c.i32(2 * rows)}.straight(), 2*rows)
 	launch("infonce_lse", 2*rows)
 	c.launch("infonce.cu", "infonce_loss", driver.Config{Grid: [3]int{1, 1, 1}, Block: 32}, a)
 	launch("infonce_weights", rows)
 	p := productArgs{A: a.G, B: a.J, C: a.DB, M: a.N, K: fixed(2 * rows), N: c.i32(width)}.straight()
 	p.BRow, p.BCol = 1, int64(width)
-	c.product(p, rows)
+	c.f32Product(p, rows)
 	launch("infonce_through", rows)
 }

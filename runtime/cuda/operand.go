@@ -5,8 +5,6 @@ package cuda
 import (
 	"fmt"
 
-	"gorgonia.org/cu"
-
 	"isearle/runtime"
 )
 
@@ -81,19 +79,36 @@ func (c *compiler) i32(n int) int32 {
 }
 
 // scratch is an f32 matrix for one operation's own use within a run; all operations share the memory.
-func (c *compiler) scratch(rows, cols int) view {
+func (c *compiler) scratch(rows, cols int) view { return c.scratchOf(runtime.F32, rows, cols) }
+
+// scratchOf is scratch of any type. Rows of half types are aligned to 16 bytes, as the tensor units' kernels take them.
+func (c *compiler) scratchOf(dt runtime.DType, rows, cols int) view {
+	stride := cols
+	if dt != runtime.F32 {
+		stride = aligned(cols)
+	}
 	at := c.used
-	c.used += (4*rows*cols + arenaAlign - 1) / arenaAlign * arenaAlign
+	c.used += (dt.Size()*rows*stride + arenaAlign - 1) / arenaAlign * arenaAlign
 	c.need = max(c.need, c.used)
-	return view{uint64(c.scratchAt) + uint64(at), c.i32(rows), c.i32(cols), c.i32(cols), int32(runtime.F32)}
+	return view{uint64(c.scratchAt) + uint64(at), c.i32(rows), c.i32(cols), c.i32(stride), int32(dt)}
+}
+
+// align is the elements of a half type in 16 bytes.
+const align = 8
+
+func aligned(n int) int { return (n + align - 1) / align * align }
+
+// ready says whether a matrix is of a half type and its rows are aligned to 16 bytes.
+func (v view) ready(dt runtime.DType) bool {
+	return v.DType == int32(dt) && v.Data%16 == 0 && v.Stride%align == 0
 }
 
 // weight resolves a packed weight.
-func (c *compiler) weight(w runtime.Weight) (p cu.DevicePtr, out, in int) {
+func (c *compiler) weight(w runtime.Weight) *weight {
 	x, ok := w.(*weight)
 	if !ok || x.dev != c.dev || x.ptr == 0 {
 		c.fail(fmt.Errorf("weight is closed or of another device: %w", runtime.ErrPlan))
-		return 0, 0, 0
+		return &weight{dt: runtime.F32}
 	}
-	return x.ptr, x.out, x.in
+	return x
 }

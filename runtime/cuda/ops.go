@@ -109,51 +109,15 @@ func (c *compiler) tokenEmbed(o runtime.TokenEmbed) {
 		c.table(o.IDs), c.table(o.Pos), c.table(o.Inject), c.dim(o.Rows, 1)})
 }
 
-type productArgs struct {
-	A, B, C, R, Pre        view
-	Bias                   uint64
-	ARow, ACol, BRow, BCol int64
-	M, K                   dim
-	N, Act                 int32
-}
-
-// The tile of product.cu.
-const (
-	productTile   = 64
-	productShared = 2 * 16 * (productTile + 4) * 4
-)
-
-// straight is p for A [M, K] and B [N, K] as they lie.
-func (p productArgs) straight() productArgs {
-	p.ARow, p.ACol, p.BRow, p.BCol = int64(p.A.Stride), 1, int64(p.B.Stride), 1
-	return p
-}
-
-// product launches C = A B^T with what p has besides; rows is the largest M.
-func (c *compiler) product(p productArgs, rows int) {
-	c.launch("product.cu", "product", driver.Config{
-		Grid: [3]int{blocks(int(p.N), productTile), blocks(rows, productTile), 1}, Block: 256, Shared: productShared}, p)
-}
-
 func (c *compiler) linear(o runtime.Linear) {
 	out, in := o.Shape()
-	p := productArgs{A: c.view(o.X), B: c.matrix(o.W, o.Dense), C: c.view(o.Out), R: c.view(o.Residual), Pre: c.view(o.Pre), Bias: c.pointer(o.Bias),
-		M: c.dim(o.Rows, 1), K: fixed(in), N: c.i32(out), Act: int32(o.Act)}
-	if !o.Norm.Gamma.Absent() {
-		x := c.scratch(o.Rows.Cap, in)
-		c.normalise(p.A, x, runtime.View{}, o.Norm, o.Rows)
-		p.A = x
+	p := product{A: c.view(o.X), C: c.view(o.Out), R: c.view(o.Residual), Pre: c.view(o.Pre), Bias: c.pointer(o.Bias), M: o.Rows,
+		K: in, N: out, Act: o.Act}
+	if w := c.factors(&p, o.W, o.Dense); !o.Norm.Gamma.Absent() {
+		p.A = c.scratchOf(w, o.Rows.Cap, in)
+		c.normalise(c.view(o.X), p.A, runtime.View{}, o.Norm, o.Rows)
 	}
-	c.product(p.straight(), o.Rows.Cap)
-}
-
-// matrix is a weight [out, in].
-func (c *compiler) matrix(w runtime.Weight, dense runtime.View) view {
-	if w == nil {
-		return c.view(dense)
-	}
-	ptr, out, in := c.weight(w)
-	return view{uint64(ptr), c.i32(out), c.i32(in), c.i32(in), int32(runtime.F32)}
+	c.product(p)
 }
 
 type unitRowsArgs struct {
@@ -163,15 +127,14 @@ type unitRowsArgs struct {
 
 func (c *compiler) project(o runtime.Project) {
 	out, in := o.W.Shape()
-	p := productArgs{A: c.view(o.X), B: c.matrix(o.W, runtime.View{}), C: c.view(o.Out), M: c.dim(o.Rows, 1), K: fixed(in), N: c.i32(out)}
-	if !o.Norm.Gamma.Absent() || !o.Pool.Absent() {
-		x := c.scratch(o.Rows.Cap, in)
-		c.normalise(p.A, x, o.Pool, o.Norm, o.Rows)
-		p.A = x
+	p := product{A: c.view(o.X), C: c.view(o.Out), M: o.Rows, K: in, N: out}
+	if w := c.factors(&p, o.W, runtime.View{}); !o.Norm.Gamma.Absent() || !o.Pool.Absent() {
+		p.A = c.scratchOf(w, o.Rows.Cap, in)
+		c.normalise(c.view(o.X), p.A, o.Pool, o.Norm, o.Rows)
 	}
-	c.product(p.straight(), o.Rows.Cap)
+	c.product(p)
 	if o.Unit {
-		c.launch("unitrows.cu", "unitrows", warps(o.Rows.Cap), unitRowsArgs{p.C, p.M})
+		c.launch("unitrows.cu", "unitrows", warps(o.Rows.Cap), unitRowsArgs{p.C, c.dim(o.Rows, 1)})
 	}
 }
 
@@ -193,10 +156,10 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	out, in := o.W.Shape()
 	each := o.Rows() - 1
 	rows := o.Images.Cap * each
-	patches, embedded := c.scratch(rows, in), c.scratch(rows, out)
-	m := c.dim(o.Images, each)
-	c.launch("patchembed.cu", "patches", warps(rows), patchesArgs{c.view(o.Pixels), patches, c.i32(o.Size), c.i32(o.Patch), m})
-	c.product(productArgs{A: patches, B: c.matrix(o.W, runtime.View{}), C: embedded, M: m, K: fixed(in), N: c.i32(out)}.straight(), rows)
-	c.launch("patchembed.cu", "patchjoin", warps(o.Images.Cap*o.Rows()), patchJoinArgs{E: embedded, Pos: c.view(o.Pos), Out: c.view(o.Out),
+	p := product{C: c.scratch(rows, out), M: o.Images, Each: each, K: in, N: out}
+	p.A = c.scratchOf(c.factors(&p, o.W, runtime.View{}), rows, in)
+	c.launch("patchembed.cu", "patches", warps(rows), patchesArgs{c.view(o.Pixels), p.A, c.i32(o.Size), c.i32(o.Patch), c.dim(o.Images, each)})
+	c.product(p)
+	c.launch("patchembed.cu", "patchjoin", warps(o.Images.Cap*o.Rows()), patchJoinArgs{E: p.C, Pos: c.view(o.Pos), Out: c.view(o.Out),
 		First: c.pointer(o.Class), M: c.dim(o.Images, o.Rows()), Length: c.i32(o.Rows())})
 }

@@ -136,6 +136,9 @@ func (c *compiler) compile() error {
 	return nil
 }
 
+// plainShared is the shared memory that a kernel may have without being allowed more.
+const plainShared = 48 << 10
+
 // launch adds a launch; args is the kernel's structure. A grid without blocks is none.
 func (c *compiler) launch(source, kernel string, cfg driver.Config, args any) {
 	if c.dry || c.err != nil || cfg.Grid[0]*cfg.Grid[1]*cfg.Grid[2] == 0 {
@@ -146,6 +149,9 @@ func (c *compiler) launch(source, kernel string, cfg driver.Config, args any) {
 		return
 	}
 	f, err := c.dev.function(source, kernel)
+	if err == nil && cfg.Shared > plainShared {
+		err = driver.SetSharedMemory(f, cfg.Shared)
+	}
 	if err != nil {
 		c.fail(err)
 		return

@@ -9,6 +9,7 @@ import (
 	goruntime "runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"gorgonia.org/cu"
 )
@@ -138,6 +139,40 @@ func TestEmulatorFindsPlantedBugs(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Rows of matrices that meet in shared memory's banks are counted, those that do not are not.
+func TestEmulatorCountsBankConflicts(t *testing.T) {
+	for kernel, want := range map[string]uint64{"planted_ldmatrix": 0, "planted_conflict": 8} {
+		t.Run(kernel, func(t *testing.T) {
+			before := bankConflicts(t)
+			if _, err := planted(t, kernel, 1, map[bool]int{true: 256, false: 32}[want > 0], 32); err != nil {
+				t.Fatal(err)
+			}
+			if got := bankConflicts(t) - before; got != want {
+				t.Errorf("%d conflicts, want %d", got, want)
+			}
+		})
+	}
+}
+
+// bankConflicts is the emulated device's count.
+func bankConflicts(t *testing.T) uint64 {
+	t.Helper()
+	emulated(t)
+	module, err := cu.LoadData("\x7fELF")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := module.Global("isearle_emu_counters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counters [5]uint64
+	if err := Check("read counters", cu.MemcpyDtoH(unsafe.Pointer(&counters), p, int64(unsafe.Sizeof(counters)))); err != nil {
+		t.Fatal(err)
+	}
+	return counters[4]
 }
 
 // A kernel's structure and the host's must agree in size.

@@ -15,6 +15,7 @@ extern "C" {
 #endif
 
 typedef uint32_t cuuint32_t;
+typedef uint64_t cuuint64_t;
 typedef unsigned long long CUdeviceptr_v2;
 typedef CUdeviceptr_v2 CUdeviceptr;
 typedef int CUdevice_v1;
@@ -34,9 +35,32 @@ typedef struct CUgraphExec_st *CUgraphExec;
 typedef struct CUuuid_st {
 	char bytes[16];
 } CUuuid;
+typedef struct CUtensorMap_st {
+	__attribute__((aligned(64))) uint64_t opaque[16];
+} CUtensorMap;
 typedef enum {
 	CU_MEM_ATTACH_GLOBAL = 1, CU_MEM_ATTACH_HOST = 2, CU_MEM_ATTACH_SINGLE = 4,
 } CUmemAttach_flags;
+
+typedef enum {
+	CU_TENSOR_MAP_DATA_TYPE_FLOAT16 = 6, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 = 9,
+} CUtensorMapDataType;
+
+typedef enum {
+	CU_TENSOR_MAP_INTERLEAVE_NONE = 0,
+} CUtensorMapInterleave;
+
+typedef enum {
+	CU_TENSOR_MAP_SWIZZLE_128B = 3,
+} CUtensorMapSwizzle;
+
+typedef enum {
+	CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3,
+} CUtensorMapL2promotion;
+
+typedef enum {
+	CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0,
+} CUtensorMapFloatOOBfill;
 
 typedef enum {
 	CU_CTX_SCHED_AUTO = 0, CU_CTX_SCHED_SPIN = 1, CU_CTX_SCHED_YIELD = 2, CU_CTX_SCHED_BLOCKING_SYNC = 4,
@@ -498,6 +522,7 @@ CUresult cuStreamWaitValue32_v2(CUstream, CUdeviceptr, cuuint32_t, unsigned);
 CUresult cuStreamWriteValue32_v2(CUstream, CUdeviceptr, cuuint32_t, unsigned);
 CUresult cuSurfRefGetArray(CUarray *, CUsurfref);
 CUresult cuSurfRefSetArray(CUsurfref, CUarray, unsigned);
+CUresult cuTensorMapEncodeTiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 CUresult cuTexRefGetAddressMode(CUaddress_mode *, CUtexref, int);
 CUresult cuTexRefGetAddress_v2(CUdeviceptr *, CUtexref);
 CUresult cuTexRefGetArray(CUarray *, CUtexref);

@@ -1,0 +1,111 @@
+// groupproduct_*: halfproduct.cu's operation for sm_90a, by products of a warpgroup (wgmma) on tiles that the tensor memory accelerator
+// brings. Optional: package cuda takes it where a trial at opening agrees with halfproduct.
+//
+//	C[m, n] = act(sum over k of A[m, k] B[n, k] + bias[n]) + R[m, n]
+//
+// Shapes: as halfproduct.cu's; A and B by tensor maps of [M, K] and [N, K] with boxes of 64 columns, swizzled by 128 bytes. Rows of A that
+// are not live may hold anything: a row of C depends on its own row of A only. What is outside is zeros.
+//
+// A sum is a chain of wgmma of depth 16 with k ascending, whatever the tile. It need not have the bits of mma.sync's: a device makes all
+// its products by one or all by the other.
+//
+// Tiling: C in BM x BN, slices of 64 along K. The last warpgroup's first thread sends slices ahead as far as shared memory goes; each
+// other warpgroup multiplies 64 rows, one slice's products behind the next one's, and hands slices back. setmaxnreg gives the
+// multiplying warps what the sending one does not need.
+//
+//	            warpgroups  slices ahead  shared   FLOP a byte from L2
+//	128 x 256      2 + 1          4       193 KiB        85
+//	128 x 128      2 + 1          6       193 KiB        64
+//	64  x 64       1 + 1          6        97 KiB        32
+//
+// FLOP and bytes: halfproduct.cu's. wgmma reads both factors from shared memory: 64 x 256 x 16 takes 128 cycles and 10 KiB of 16 KiB that
+// shared memory gives meanwhile.
+#include "epilogue.cuh"
+#include "hopper.cuh"
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+struct GroupProductArgs {
+	TensorMap a, b;
+	View c, r, pre;
+	const float *bias;
+	Dim m;
+	int k, n, act, pairs;
+};
+
+static constexpr int depth = 64; // of a slice: rows of 128 bytes
+
+template <int Type, int Blocks>
+DEVICE void group_multiply(float (&d)[Blocks][4], uint64_t a, uint64_t b, int add) {
+	if (Type == BF16) group_mma_bf16(d, a, b, add);
+	else group_mma_f16(d, a, b, add);
+}
+
+// Ring is the slices in shared memory and their barriers: full when a slice has come, empty when every warp is done with it.
+template <int BM, int BN, int Stages>
+struct Ring {
+	uint16_t a[Stages][BM * depth], b[Stages][BN * depth];
+	uint64_t full[Stages], empty[Stages];
+};
+
+template <int BM, int BN, int Stages>
+DEVICE void send(Ring<BM, BN, Stages> &ring, const GroupProductArgs &a, int m0, int n0, int slices) {
+	for (int s = 0; s < slices; s++) {
+		const int at = s % Stages;
+		barrier_wait(&ring.empty[at], ~(s / Stages) & 1);
+		barrier_expect(&ring.full[at], (int)sizeof(ring.a[0]) + (int)sizeof(ring.b[0]));
+		load_box(ring.a[at], &a.a, s * depth, m0, &ring.full[at]);
+		load_box(ring.b[at], &a.b, s * depth, n0, &ring.full[at]);
+	}
+}
+
+template <int Type, int BM, int BN, int Stages>
+DEVICE void group_product(const GroupProductArgs &a) {
+	static constexpr int groups = BM / 64;
+	SHARED(unsigned char, shared);
+	auto &ring = *reinterpret_cast<Ring<BM, BN, Stages> *>(shared + (1024 - shared_address(shared) % 1024) % 1024);
+	const int m = extent(a.m), m0 = block_y() * BM, n0 = block_x() * BN, slices = (a.k + depth - 1) / depth;
+	if (m0 >= m) return;
+	const int group = thread_index() / 128, warp = thread_index() / 32, lane = thread_index() % 32;
+	if (thread_index() == 0) {
+		for (int i = 0; i < Stages; i++) barrier_init(&ring.full[i], 1), barrier_init(&ring.empty[i], 4 * groups);
+		barriers_ready();
+	}
+	barrier();
+	if (group == groups) {
+		if (groups > 1) registers_give<40>();
+		if (thread_index() == 128 * groups) send(ring, a, m0, n0, slices);
+		return;
+	}
+	if (groups > 1) registers_take<232>();
+	float acc[BN / 8][4] = {};
+	for (int s = 0; s < slices; s++) {
+		barrier_wait(&ring.full[s % Stages], s / Stages & 1);
+		const uint64_t ta = group_tile(ring.a[s % Stages] + group * 64 * depth), tb = group_tile(ring.b[s % Stages]);
+		group_begin();
+		UNROLL
+		for (int k = 0; k < depth / 16; k++) group_multiply<Type>(acc, ta + 2 * k, tb + 2 * k, s + k);
+		group_commit();
+		group_wait<1>();
+		if (s && lane == 0) barrier_arrive(&ring.empty[(s - 1) % Stages]);
+	}
+	group_wait<0>();
+	some_barrier<128 * groups>(); // the slices' place is free for results
+	float *const slab = reinterpret_cast<float *>(ring.a) + warp * slab_floats(64);
+	UNROLL
+	for (int j = 0; j < BN / 64; j++) {
+		put_slab<64>(slab, acc + 8 * j);
+		warp_barrier();
+		finish<64>(a, slab, m0 + 16 * warp, n0 + 64 * j, m);
+		warp_barrier();
+	}
+}
+
+KERNEL(groupproduct_bf16_128x256, GroupProductArgs, 384) { group_product<BF16, 128, 256, 4>(a); }
+KERNEL(groupproduct_bf16_128x128, GroupProductArgs, 384) { group_product<BF16, 128, 128, 6>(a); }
+KERNEL(groupproduct_bf16_64x64, GroupProductArgs, 256) { group_product<BF16, 64, 64, 6>(a); }
+KERNEL(groupproduct_f16_128x256, GroupProductArgs, 384) { group_product<F16, 128, 256, 4>(a); }
+KERNEL(groupproduct_f16_128x128, GroupProductArgs, 384) { group_product<F16, 128, 128, 6>(a); }
+KERNEL(groupproduct_f16_64x64, GroupProductArgs, 256) { group_product<F16, 64, 64, 6>(a); }
+
+#endif

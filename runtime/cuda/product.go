@@ -1,0 +1,192 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"isearle/runtime"
+	"isearle/runtime/cuda/driver"
+)
+
+// product is C = Act(A B^T + Bias) + R in the type of B; M rows, times Each where that is not 0.
+type product struct {
+	A, B, C, R, Pre view
+	Bias            uint64
+	M               runtime.Dim
+	Each, K, N      int
+	Act             runtime.Activation
+	Transposed      bool // B is [K, N]
+}
+
+// factors sets B to a weight, or to a matrix in device memory, and returns the type that products with it are made in.
+func (c *compiler) factors(p *product, w runtime.Weight, dense runtime.View) runtime.DType {
+	if w == nil {
+		p.B = c.view(dense)
+		return runtime.F32
+	}
+	x := c.weight(w)
+	stride := x.in
+	if x.dt != runtime.F32 {
+		stride = aligned(x.in)
+	}
+	p.B = view{uint64(x.ptr), c.i32(x.out), c.i32(x.in), c.i32(stride), int32(x.dt)}
+	return x.dt
+}
+
+// backFactors is factors for the product with the transposed matrix.
+func (c *compiler) backFactors(p *product, w runtime.Weight, dense runtime.View) {
+	if c.factors(p, w, dense) == runtime.F32 {
+		p.Transposed = true
+		return
+	}
+	x := c.weight(w)
+	if x.transposed == 0 {
+		c.fail(fmt.Errorf("the weight is not packed for gradients: %w", runtime.ErrPlan))
+	}
+	p.B = view{uint64(x.transposed), c.i32(x.in), c.i32(x.out), c.i32(aligned(x.out)), int32(x.dt)}
+}
+
+// product launches a product.
+func (c *compiler) product(p product) {
+	p.Each = max(p.Each, 1)
+	if dt := runtime.DType(p.B.DType); dt != runtime.F32 {
+		c.halfProduct(p, dt)
+		return
+	}
+	a := productArgs{A: p.A, B: p.B, C: p.C, R: p.R, Pre: p.Pre, Bias: p.Bias, M: c.dim(p.M, p.Each), K: fixed(p.K), N: c.i32(p.N), Act: int32(p.Act)}.straight()
+	if p.Transposed {
+		a.BRow, a.BCol = 1, int64(p.B.Stride)
+	}
+	c.f32Product(a, p.M.Cap*p.Each)
+}
+
+type productArgs struct {
+	A, B, C, R, Pre        view
+	Bias                   uint64
+	ARow, ACol, BRow, BCol int64
+	M, K                   dim
+	N, Act                 int32
+}
+
+// The tile of product.cu.
+const (
+	productTile   = 64
+	productShared = 2 * 16 * (productTile + 4) * 4
+)
+
+// straight is p for A [M, K] and B [N, K] as they lie.
+func (p productArgs) straight() productArgs {
+	p.ARow, p.ACol, p.BRow, p.BCol = int64(p.A.Stride), 1, int64(p.B.Stride), 1
+	return p
+}
+
+// f32Product launches C = A B^T with what p has besides; rows is the largest M.
+func (c *compiler) f32Product(p productArgs, rows int) {
+	c.launch("product.cu", "product", driver.Config{
+		Grid: [3]int{blocks(int(p.N), productTile), blocks(rows, productTile), 1}, Block: 256, Shared: productShared}, p)
+}
+
+type halfProductArgs struct {
+	A, B, C, R, Pre view
+	Bias            uint64
+	M               dim
+	K, N, Act       int32
+	Pairs           int32
+}
+
+// halfTile is a tile of halfproduct.cu or groupproduct.cu.
+type halfTile struct {
+	m, n, threads, shared int
+	// rate is the part of the largest tile's speed that a multiprocessor full of these blocks should reach: what shared memory and
+	// the second-level cache let through, by the figures in the kernels' files. Nothing depends on it but the choice of tiles.
+	rate float64
+}
+
+// Tiles of halfproduct.cu: stages of slices, whose rows are 64 bytes.
+var halfTiles = []halfTile{
+	{128, 256, 256, 4 * (128 + 256) * 64, 1}, {128, 128, 128, 4 * (128 + 128) * 64, 0.95}, {64, 64, 128, 4 * (64 + 64) * 64, 0.6}, {16, 32, 64, 8 * (16 + 32) * 64, 0.15},
+}
+
+// Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage.
+var groupTiles = []halfTile{
+	{128, 256, 384, 1024 + 4*((128+256)*128+16), 1}, {128, 128, 384, 1024 + 6*((128+128)*128+16), 0.85}, {64, 64, 256, 1024 + 6*((64+64)*128+16), 0.5},
+}
+
+// chooseTile returns the tile with the least work for the busiest multiprocessor. What a product gives does not depend on it.
+func chooseTile(tiles []halfTile, rows, cols, processors int) halfTile {
+	best, least := tiles[0], 0.0
+	for _, t := range tiles {
+		waves := blocks(blocks(rows, t.m)*blocks(cols, t.n), processors)
+		if cost := float64(waves*t.m*t.n) / t.rate; least == 0 || cost < least {
+			best, least = t, cost
+		}
+	}
+	return best
+}
+
+// halfProduct launches a product on the tensor units; a left factor of another type, or whose rows are not aligned, is copied.
+func (c *compiler) halfProduct(p product, dt runtime.DType) {
+	rows := p.M.Cap * p.Each
+	if !p.A.ready(dt) {
+		x := c.scratchOf(dt, rows, p.K)
+		c.launch("layernorm.cu", "layernorm", warps(rows), layerNormArgs{X: p.A, Out: x, M: c.dim(p.M, p.Each)})
+		p.A = x
+	}
+	a := halfProductArgs{A: p.A, B: p.B, C: p.C, R: p.R, Pre: p.Pre, Bias: p.Bias, M: c.dim(p.M, p.Each), K: c.i32(p.K), N: c.i32(p.N), Act: int32(p.Act)}
+	if p.C.paired() && p.R.paired() && p.Pre.paired() {
+		a.Pairs = 1
+	}
+	if c.dev.groups {
+		c.groupProduct(a, rows, dt)
+		return
+	}
+	t := c.dev.tile(halfTiles, rows, p.N, c.dev.multiprocessors)
+	c.launch("halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N), a)
+}
+
+func (t halfTile) name(dt runtime.DType) string { return fmt.Sprintf("%s_%dx%d", dt, t.m, t.n) }
+
+func (t halfTile) launch(rows, cols int) driver.Config {
+	return driver.Config{Grid: [3]int{blocks(cols, t.n), blocks(rows, t.m), 1}, Block: t.threads, Shared: t.shared}
+}
+
+type groupProductArgs struct {
+	A, B      driver.TensorMap
+	C, R, Pre view
+	Bias      uint64
+	M         dim
+	K, N, Act int32
+	Pairs     int32
+	_         [2]uint64 // the size is a multiple of the maps' alignment
+}
+
+// groupProduct launches a product by warpgroups. A's map has all rows that may be live.
+func (c *compiler) groupProduct(a halfProductArgs, rows int, dt runtime.DType) {
+	t := c.dev.tile(groupTiles, rows, int(a.N), c.dev.multiprocessors)
+	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Pairs: a.Pairs}
+	if c.dry || rows == 0 {
+		return
+	}
+	var err error
+	if g.A, err = a.A.tiles(dt, rows, a.K, t.m).Encode(); err == nil {
+		g.B, err = a.B.tiles(dt, int(a.N), a.K, t.n).Encode()
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.launch("groupproduct.cu", "groupproduct_"+t.name(dt), t.launch(rows, int(a.N)), g)
+}
+
+// tiles is a matrix in boxes of so many rows and 128 bytes.
+func (v view) tiles(dt runtime.DType, rows int, cols int32, box int) driver.Tiles {
+	return driver.Tiles{BFloat16: dt == runtime.BF16, Data: cu.DevicePtr(v.Data), Rows: rows, Cols: int(cols), Stride: 2 * int(v.Stride), BoxRows: box, BoxCols: 64}
+}
+
+// paired says whether two neighbours of a row, the first in an even column, can be reached at once.
+func (v view) paired() bool {
+	return v.Data == 0 || v.Stride%2 == 0 && v.Data%uint64(2*runtime.DType(v.DType).Size()) == 0
+}
