@@ -25,6 +25,7 @@ type Gallery struct {
 	ends    []byte // id_ends
 	digests []byte
 	coarse  *runtime.Coarse
+	codes   []byte // those of coarse
 
 	table func() *idTable
 }
@@ -162,6 +163,7 @@ func (g *Gallery) loadCoarse(f *safetensors.File) error {
 	if err != nil {
 		return err
 	}
+	g.codes = codes.Data
 	g.coarse = &runtime.Coarse{Codes: unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(codes.Data))), len(codes.Data))}
 	for _, t := range []struct {
 		name string
@@ -343,14 +345,17 @@ func (g *Gallery) scan(ctx context.Context, ok func(lo, hi int) bool) error {
 	return fmt.Errorf("search: gallery %q changed while it was read", g.path)
 }
 
-// keepMapped is how large features may be to stay in this process's memory between scans: mapping pages again costs a scan
-// a tenth of its time.
+// keepMapped is how large features, and codes, may be to stay in this process's memory between scans: mapping pages again costs
+// a scan a tenth of its time.
 const keepMapped = 1 << 30
 
-// release gives back the memory of rows lo to hi-1, which stay in the file, if the features are large.
+// release gives back the memory of rows lo to hi-1, which stay in the file, if the features or the codes are large.
 func (g *Gallery) release(lo, hi int) {
 	if len(g.data) > keepMapped {
 		g.m.Drop(g.raw(lo, hi))
+	}
+	if len(g.codes) > keepMapped {
+		g.m.Drop(g.codes[lo*g.meta.Dim : hi*g.meta.Dim])
 	}
 }
 

@@ -88,6 +88,8 @@ const (
 	maxHits = 1 << 22
 	// chunkBytes is about what one step of a scan reads, between looks at the context.
 	chunkBytes = 64 << 20
+	// coarseSteps is how many times as many rows a step has where a coarse copy spares the reading of most.
+	coarseSteps = 4
 	// unitBytes is the same for rows that have to be normalised: they should still be in a cache when they are read again.
 	unitBytes = 4 << 20
 )
@@ -193,11 +195,15 @@ func (x *Index) scan(ctx context.Context, queries []float32, nq, k int, exact bo
 	if err := x.search.Begin(queries, nq, k); err != nil {
 		return err
 	}
-	for lo := 0; lo < x.g.rows; lo += x.step {
+	step := x.step
+	if x.g.coarse != nil && !exact {
+		step *= coarseSteps
+	}
+	for lo := 0; lo < x.g.rows; lo += step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		hi := min(lo+x.step, x.g.rows)
+		hi := min(lo+step, x.g.rows)
 		if err := x.search.Feed(lo, x.chunk(lo, hi, exact)); err != nil {
 			return err
 		}
