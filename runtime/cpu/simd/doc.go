@@ -1,7 +1,7 @@
 // Package simd holds the innermost loops of the CPU device: the register tile of the matrix product, the packing of its
 // operand, the loops of a search, layer norm, softmax, the activations and their gradients. There is one set of them ([Kernels])
-// for AVX-512, one for AVX2 with FMA and a portable one; [Best] chooses at start-up. The build tag noasm leaves the portable one
-// only.
+// for AVX-512, one for AVX2 with FMA, one for NEON and a portable one; [Best] chooses at start-up. The build tag noasm leaves the
+// portable one only.
 //
 // Results are a function of the values and the length of a vector alone: never of alignment, of neighbouring rows or of how
 // many rows are computed at once.
@@ -12,7 +12,8 @@
 //     so a vector padded with elements that add zero has the bits of the unpadded one.
 //
 // The AVX-512 and AVX2 sets share lanes, polynomials and roundings and give equal bits. The portable set rounds each product
-// before it is added (no fused multiply-add), on every architecture.
+// before it is added (no fused multiply-add), on every architecture. The NEON set is a product of its own, with the same bits,
+// beside the portable loops.
 //
 // exp, and the sigmoid and erf built on it, are minimax polynomials (coefficients.go).
 //

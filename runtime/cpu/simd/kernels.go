@@ -10,7 +10,7 @@ import (
 
 // Kernels is the set of inner loops for one instruction set. It has no state: any number of goroutines may use it.
 type Kernels struct {
-	// Name is "avx512", "avx512bf16" (which multiplies bfloat16 by an instruction of its own), "avx2" or "generic".
+	// Name is "avx512", "avx512bf16" (which multiplies bfloat16 by an instruction of its own), "avx2", "neon" or "generic".
 	Name string
 	// MR is the largest row count of Gemm, NR the width of its panels.
 	MR, NR int
@@ -177,8 +177,8 @@ func Best() *Kernels {
 	return sets()[0]
 }
 
-// Select returns the set called name: avx512, avx512bf16, avx2 or generic. The empty name is the value of ISEARLE_CPU, or the fastest set
-// when that is empty too. An unknown name is an error, and so is a set this machine or build has not (ErrUnsupported).
+// Select returns the set called name: avx512, avx512bf16, avx2, neon or generic. The empty name is the value of ISEARLE_CPU, or
+// the fastest set when that is empty too. An unknown name is an error, and so is a set this machine or build has not (ErrUnsupported).
 func Select(name string) (*Kernels, error) {
 	from := ""
 	if name == "" {
@@ -195,7 +195,7 @@ func Select(name string) (*Kernels, error) {
 		have = append(have, k.Name)
 	}
 	switch name {
-	case "avx512", "avx512bf16", "avx2":
+	case "avx512", "avx512bf16", "avx2", "neon":
 		return nil, fmt.Errorf("simd: kernels %s%s: %w (there are %s)", from, name, ErrUnsupported, strings.Join(have, ", "))
 	}
 	return nil, fmt.Errorf("simd: kernels %s%q: no such set (there are %s)", from, name, strings.Join(have, ", "))

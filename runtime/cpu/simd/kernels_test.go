@@ -32,7 +32,7 @@ func TestSelect(t *testing.T) {
 	if Best() != all[0] {
 		t.Errorf("%s=sse9: Best is %s", EnvCPU, Best().Name)
 	}
-	for _, name := range []string{"avx512", "avx512bf16", "avx2"} {
+	for _, name := range []string{"avx512", "avx512bf16", "avx2", "neon"} {
 		has := slices.ContainsFunc(all, func(k *Kernels) bool { return k.Name == name })
 		if _, err := Select(name); has != (err == nil) || !has && !errors.Is(err, ErrUnsupported) {
 			t.Errorf("Select(%q), present %v: %v", name, has, err)

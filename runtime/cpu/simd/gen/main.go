@@ -40,7 +40,7 @@ func generate(dir, out string) error {
 			}
 		}
 	}
-	return nil
+	return neon(filepath.Join(out, "gemm_neon_arm64"))
 }
 
 // write compiles what was emitted to path.s and its stubs to path.go.
