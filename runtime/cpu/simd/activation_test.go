@@ -9,7 +9,7 @@ import (
 // activation is one activation with its definition and its derivative in float64.
 type activation struct {
 	name       string
-	apply      func(k *Kernels) func(y, bias []float32)
+	tile       func(k *Kernels) tileFunc
 	grad       func(k *Kernels) func(dst, dy, pre []float32)
 	value      func(x float64) float64
 	slope      func(x float64) float64
@@ -26,7 +26,7 @@ func tanhArgument(x float64) float64 { return 2 * math.Sqrt(2/math.Pi) * (x + 0.
 var activations = []activation{
 	{
 		name:     "gelu",
-		apply:    func(k *Kernels) func(y, bias []float32) { return k.BiasGELU },
+		tile:     func(k *Kernels) tileFunc { return k.TileGELU },
 		grad:     func(k *Kernels) func(dst, dy, pre []float32) { return k.GELUGrad },
 		value:    func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 },
 		slope:    func(x float64) float64 { return math.Erfc(-x/math.Sqrt2)/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi) },
@@ -34,7 +34,7 @@ var activations = []activation{
 	},
 	{
 		name:  "gelu_tanh",
-		apply: func(k *Kernels) func(y, bias []float32) { return k.BiasGELUTanh },
+		tile:  func(k *Kernels) tileFunc { return k.TileGELUTanh },
 		grad:  func(k *Kernels) func(dst, dy, pre []float32) { return k.GELUTanhGrad },
 		value: func(x float64) float64 { return x * sigmoid64(tanhArgument(x)) },
 		slope: func(x float64) float64 {
@@ -45,7 +45,7 @@ var activations = []activation{
 	},
 	{
 		name:  "quick_gelu",
-		apply: func(k *Kernels) func(y, bias []float32) { return k.BiasQuickGELU },
+		tile:  func(k *Kernels) tileFunc { return k.TileQuickGELU },
 		grad:  func(k *Kernels) func(dst, dy, pre []float32) { return k.QuickGELUGrad },
 		value: func(x float64) float64 { return x * sigmoid64(1.702*x) },
 		slope: func(x float64) float64 {
@@ -56,7 +56,7 @@ var activations = []activation{
 	},
 	{
 		name:     "relu",
-		apply:    func(k *Kernels) func(y, bias []float32) { return k.BiasReLU },
+		tile:     func(k *Kernels) tileFunc { return k.TileReLU },
 		value:    func(x float64) float64 { return max(x, 0) },
 		absolute: 0, relative: 0, minusInf: 0,
 	},
@@ -79,7 +79,7 @@ func TestActivationValues(t *testing.T) {
 		for _, a := range activations {
 			x := sweep()
 			y := clone(x)
-			a.apply(k)(y, nil)
+			activate(k, a.tile(k), y)
 			want := make([]float64, len(x))
 			for i := range x {
 				want[i] = a.value(float64(x[i]))
@@ -110,7 +110,7 @@ func TestActivationSpecial(t *testing.T) {
 			x[2], x[17], x[3], x[18] = nan, nan, inf, inf
 			x[4], x[16] = -inf, -inf
 			y := clone(x)
-			a.apply(k)(y, nil)
+			activate(k, a.tile(k), y)
 			for i, want := range map[int]float64{0: 0, 2: math.NaN(), 17: math.NaN(), 3: math.Inf(1), 18: math.Inf(1), 4: a.minusInf, 16: a.minusInf} {
 				if float64(y[i]) != want && !(want != want && y[i] != y[i]) {
 					t.Errorf("%s(%g) is %g, should be %g", a.name, x[i], y[i], want)
@@ -133,85 +133,77 @@ func TestActivationSpecial(t *testing.T) {
 	})
 }
 
-// TestEpilogues checks bias, residual, lengths, bounds, and that an element's place in the vector changes no bit of it.
-func TestEpilogues(t *testing.T) {
+// activate applies an epilogue without bias and residual to a vector, a row of a tile at a time.
+func activate(k *Kernels, f tileFunc, y []float32) {
+	row := make([]float32, k.NR)
+	for i := 0; i < len(y); i += k.NR {
+		copy(row, y[i:])
+		f(row, k.NR, 1, nil, nil, 0)
+		copy(y[i:], row)
+	}
+}
+
+func TestBias(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		for _, n := range lengths {
-			x, b, r := random(1, n, 2), random(2, n, 2), random(3, n, 2)
-			y, bias, res := guard("y", x, 1), guard("bias", b, 2), guard("res", r, 3)
-			check := func(name string, want func(i int) float32) {
-				t.Helper()
-				for _, g := range []*guarded{y, bias, res} {
-					g.check(t)
-				}
-				for i := range n {
-					if math.Float32bits(y.v[i]) != math.Float32bits(want(i)) {
-						t.Fatalf("%s: n %d: element %d is %g, should be %g", name, n, i, y.v[i], want(i))
-					}
-				}
-				copy(y.v, x)
-			}
-			k.Bias(y.v, bias.v)
-			check("bias", func(i int) float32 { return x[i] + b[i] })
+			x, b := random(1, n, 2), random(2, n, 2)
+			y, bias := guard("y", x, 1), guard("bias", b, 2)
 			k.Bias(y.v, nil)
-			check("no bias", func(i int) float32 { return x[i] })
-			k.BiasResidual(y.v, bias.v, res.v)
-			check("residual", func(i int) float32 { return (x[i] + b[i]) + r[i] })
-			k.BiasResidual(y.v, nil, res.v)
-			check("residual, no bias", func(i int) float32 { return x[i] + r[i] })
-			for _, a := range activations {
-				alone := func(v float32) float32 {
-					one := []float32{v}
-					a.apply(k)(one, nil)
-					return one[0]
-				}
-				a.apply(k)(y.v, bias.v)
-				check(a.name, func(i int) float32 { return alone(x[i] + b[i]) })
-				a.apply(k)(y.v, nil)
-				check(a.name+", no bias", func(i int) float32 { return alone(x[i]) })
+			equalBits(t, fmt.Sprintf("n %d, no bias", n), y.v, x)
+			k.Bias(y.v, bias.v)
+			y.check(t)
+			bias.check(t)
+			for i := range x {
+				x[i] += b[i]
 			}
+			equalBits(t, fmt.Sprintf("n %d", n), y.v, x)
 		}
 	})
 }
 
-// TestTiles compares the epilogues of tiles with those of vectors, bit for bit, and checks bounds.
+// TestTiles checks bias, residual, strides, bounds, and that an element's place in a tile changes no bit of it.
 func TestTiles(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
-		tiles := map[string]struct {
-			tile   tileFunc
-			vector func(y, bias []float32)
-		}{
-			"bias": {k.TileBias, k.Bias}, "gelu": {k.TileGELU, k.BiasGELU}, "gelu_tanh": {k.TileGELUTanh, k.BiasGELUTanh},
-			"quick_gelu": {k.TileQuickGELU, k.BiasQuickGELU}, "relu": {k.TileReLU, k.BiasReLU},
+		tiles := map[string]tileFunc{"bias": k.TileBias}
+		for _, a := range activations {
+			tiles[a.name] = a.tile(k)
 		}
 		for name, f := range tiles {
+			alone := func(v float32) float32 {
+				one := []float32{v}
+				activate(k, f, one)
+				return one[0]
+			}
 			for rows := 1; rows <= k.MR; rows++ {
 				for _, has := range [][2]bool{{false, false}, {true, false}, {false, true}, {true, true}} {
 					ldy, ldres := k.NR+rows%3, k.NR+rows%2
-					x, r := random(1, (rows-1)*ldy+k.NR, 2), random(3, (rows-1)*ldres+k.NR, 2)
-					y, bias, res := guard("y", x, 1), guard("bias", random(2, k.NR, 2), 2), guard("res", r, 3)
-					var b, e []float32
-					if has[0] {
-						b = bias.v
-					}
-					if has[1] {
-						e = res.v
-					}
-					want := clone(x)
+					x, b, r := random(1, (rows-1)*ldy+k.NR, 2), random(2, k.NR, 2), random(3, (rows-1)*ldres+k.NR, 2)
+					y, bias, res := guard("y", x, 1), guard("bias", b, 2), guard("res", r, 3)
 					for i := range rows {
-						row := want[i*ldy:][:k.NR]
-						f.vector(row, b)
-						for j := range row {
+						for j := range k.NR {
+							v := &x[i*ldy+j]
+							if has[0] {
+								*v += b[j]
+							}
+							*v = alone(*v)
 							if has[1] {
-								row[j] += r[i*ldres+j]
+								*v += r[i*ldres+j]
 							}
 						}
 					}
-					f.tile(y.v, ldy, rows, b, e, ldres)
-					for _, g := range []*guarded{y, bias, res} {
-						g.check(t)
+					if !has[0] {
+						bias.v = nil
 					}
-					equalBits(t, fmt.Sprintf("%s, %d rows, bias and residual %v", name, rows, has), y.v, want)
+					if !has[1] {
+						res.v = nil
+					}
+					f(y.v, ldy, rows, bias.v, res.v, ldres)
+					for _, g := range []*guarded{y, bias, res} {
+						if g.v != nil {
+							g.check(t)
+						}
+					}
+					equalBits(t, fmt.Sprintf("%s, %d rows, bias and residual %v", name, rows, has), y.v, x)
 				}
 			}
 		}

@@ -31,10 +31,6 @@ func checked(k Kernels) *Kernels {
 		need(y, len(x))
 		return k.Dot(x, y)
 	}
-	c.Axpy = func(y, x []float32, a float32) {
-		need(x, len(y))
-		k.Axpy(y, x, a)
-	}
 	return &c
 }
 
@@ -127,37 +123,14 @@ func checkWords(c *Kernels, k Kernels) {
 	}
 }
 
-// checkEpilogues wraps the epilogues and the gradients of the activations. It gives the loops a bias of length 0 or of at
-// least len(y).
+// checkEpilogues wraps the epilogues and the gradients of the activations.
 func checkEpilogues(c *Kernels, k Kernels) {
-	epilogue := func(f func(y, bias []float32)) func(y, bias []float32) {
-		return func(y, bias []float32) {
-			if bias != nil {
-				need(bias, len(y))
-			}
-			f(y, bias)
-		}
-	}
 	c.Bias = func(y, bias []float32) {
 		if bias != nil {
 			need(bias, len(y))
 			k.Bias(y, bias)
 		}
 	}
-	c.BiasResidual = func(y, bias, res []float32) {
-		need(res, len(y))
-		if bias == nil {
-			k.Bias(y, res)
-			return
-		}
-		need(bias, len(y))
-		k.BiasResidual(y, bias, res)
-	}
-	c.BiasGELU = epilogue(k.BiasGELU)
-	c.BiasGELUTanh = epilogue(k.BiasGELUTanh)
-	c.BiasQuickGELU = epilogue(k.BiasQuickGELU)
-	c.BiasReLU = epilogue(k.BiasReLU)
-
 	tile := func(f tileFunc) tileFunc {
 		return func(y []float32, ldy, rows int, bias, res []float32, ldres int) {
 			if rows < 1 || rows > 1 && (ldy < k.NR || ldy > len(y) || res != nil && (ldres < 0 || ldres > len(res))) {

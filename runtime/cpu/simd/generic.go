@@ -33,11 +33,6 @@ var generic = Kernels{
 	QuantiseU8:    quantiseU8Generic,
 	LayerNorm:     layerNormGeneric,
 	Bias:          biasGeneric,
-	BiasResidual:  biasResidualGeneric,
-	BiasGELU:      func(y, bias []float32) { applyGeneric(y, bias, gelu) },
-	BiasGELUTanh:  func(y, bias []float32) { applyGeneric(y, bias, geluTanh) },
-	BiasQuickGELU: func(y, bias []float32) { applyGeneric(y, bias, quickGELU) },
-	BiasReLU:      func(y, bias []float32) { applyGeneric(y, bias, relu) },
 	Softmax:       softmaxGeneric,
 	GELUGrad:      func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluSlope) },
 	GELUTanhGrad:  func(dst, dy, pre []float32) { gradGeneric(dst, dy, pre, geluTanhSlope) },
@@ -51,7 +46,6 @@ var generic = Kernels{
 	LayerNormGrad: layerNormGradGeneric,
 	SoftmaxGrad:   softmaxGradGeneric,
 	Dot:           dotGeneric,
-	Axpy:          axpyGeneric,
 }
 
 // lanes are the partial sums of a vector, 64 or the first 16 of them.
@@ -138,33 +132,9 @@ func dotGeneric(x, y []float32) float32 {
 	return l.sum()
 }
 
-func axpyGeneric(y, x []float32, a float32) {
-	for i := range y {
-		y[i] += float32(a * x[i])
-	}
-}
-
 func biasGeneric(y, bias []float32) {
 	for i := range y {
 		y[i] += bias[i]
-	}
-}
-
-func biasResidualGeneric(y, bias, res []float32) {
-	for i := range y {
-		y[i] = (y[i] + bias[i]) + res[i]
-	}
-}
-
-func applyGeneric(y, bias []float32, f func(float32) float32) {
-	if len(bias) == 0 {
-		for i, v := range y {
-			y[i] = f(v)
-		}
-		return
-	}
-	for i, v := range y {
-		y[i] = f(v + bias[i])
 	}
 }
 

@@ -103,21 +103,8 @@ type Kernels struct {
 	// dst may be x.
 	LayerNorm func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32)
 
-	// The epilogues of a product work in place on y. bias may be nil in all of them. Errors are bounded by the sum of the two
-	// figures stated, the second one relative to the result.
-
-	// Bias computes y += bias.
+	// Bias computes y += bias; bias may be nil.
 	Bias func(y, bias []float32)
-	// BiasResidual computes y = (y + bias) + res.
-	BiasResidual func(y, bias, res []float32)
-	// BiasGELU computes y = v*(1+erf(v/sqrt 2))/2 of v = y + bias, to 8e-8 and 1.2e-7.
-	BiasGELU func(y, bias []float32)
-	// BiasGELUTanh computes y = v*(1+tanh(sqrt(2/pi)*(v+0.044715*v*v*v)))/2 of v = y + bias, to 1.5e-7 and 1.8e-7.
-	BiasGELUTanh func(y, bias []float32)
-	// BiasQuickGELU computes y = v*sigmoid(1.702*v) of v = y + bias, to 1.5e-7 and 1.8e-7.
-	BiasQuickGELU func(y, bias []float32)
-	// BiasReLU computes y = max(v, 0) of v = y + bias; NaN stays NaN.
-	BiasReLU func(y, bias []float32)
 
 	// Fetch brings a tile of rows of NR columns, ld apart, to the first-level cache.
 	Fetch func(p []float32, ld, rows int)
@@ -126,9 +113,19 @@ type Kernels struct {
 	//
 	//	y[i*ldy+j] = f(y[i*ldy+j] + bias[j]) + res[i*ldres+j]
 	//
-	// where f is the identity for TileBias and one of the activations above for the others. bias and res may be nil; res may be y.
+	// bias and res may be nil; res may be y. The error of f is bounded by the sum of the two figures stated, the second one
+	// relative to f.
 
-	TileBias, TileGELU, TileGELUTanh, TileQuickGELU, TileReLU func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+	// TileBias has the identity for f.
+	TileBias func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+	// TileGELU has f(v) = v*(1+erf(v/sqrt 2))/2, to 8e-8 and 1.2e-7.
+	TileGELU func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+	// TileGELUTanh has f(v) = v*(1+tanh(sqrt(2/pi)*(v+0.044715*v*v*v)))/2, to 1.5e-7 and 1.8e-7.
+	TileGELUTanh func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+	// TileQuickGELU has f(v) = v*sigmoid(1.702*v), to 1.5e-7 and 1.8e-7.
+	TileQuickGELU func(y []float32, ldy, rows int, bias, res []float32, ldres int)
+	// TileReLU has f(v) = max(v, 0); NaN stays NaN.
+	TileReLU func(y []float32, ldy, rows int, bias, res []float32, ldres int)
 
 	// Softmax computes x[i] = exp(scale*(x[i]-max))/sum and returns the maximum of x and the sum of the exponentials, so that
 	// scale*max + log(sum) is the logarithm of the sum of exp(scale*x). scale is positive. Exponentials are good to 1.2 units
@@ -146,8 +143,6 @@ type Kernels struct {
 
 	// Dot returns the sum of x[i]*y[i].
 	Dot func(x, y []float32) float32
-	// Axpy computes y += a*x.
-	Axpy func(y, x []float32, a float32)
 }
 
 // EnvCPU names the environment variable that overrides the choice of Best and of Select("").

@@ -39,11 +39,6 @@ var setAVX512 = Kernels{
 	Round:         roundHighAVX512,
 	LayerNorm:     layerNormAVX512,
 	Bias:          biasAVX512,
-	BiasResidual:  biasResidualAVX512,
-	BiasGELU:      biasGELUAVX512,
-	BiasGELUTanh:  biasGELUTanhAVX512,
-	BiasQuickGELU: biasQuickGELUAVX512,
-	BiasReLU:      biasReLUAVX512,
 	Softmax:       softmaxAVX512,
 	GELUGrad:      gradGELUAVX512,
 	GELUTanhGrad:  gradGELUTanhAVX512,
@@ -57,7 +52,6 @@ var setAVX512 = Kernels{
 	LayerNormGrad: layerNormGradAVX512,
 	SoftmaxGrad:   softmaxGradAVX512,
 	Dot:           dotAVX512,
-	Axpy:          axpyAVX512,
 }
 
 var setAVX2 = Kernels{
@@ -82,11 +76,6 @@ var setAVX2 = Kernels{
 	Round:         roundHighAVX2,
 	LayerNorm:     layerNormAVX2,
 	Bias:          biasAVX2,
-	BiasResidual:  biasResidualAVX2,
-	BiasGELU:      biasGELUAVX2,
-	BiasGELUTanh:  biasGELUTanhAVX2,
-	BiasQuickGELU: biasQuickGELUAVX2,
-	BiasReLU:      biasReLUAVX2,
 	Softmax:       softmaxAVX2,
 	GELUGrad:      gradGELUAVX2,
 	GELUTanhGrad:  gradGELUTanhAVX2,
@@ -100,5 +89,4 @@ var setAVX2 = Kernels{
 	LayerNormGrad: layerNormGradAVX2,
 	SoftmaxGrad:   softmaxGradAVX2,
 	Dot:           dotAVX2,
-	Axpy:          axpyAVX2,
 }

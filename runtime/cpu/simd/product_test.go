@@ -123,7 +123,7 @@ func TestGemmRefuses(t *testing.T) {
 			"pack dst":          func() { k.Pack(v[:8*nr-1], v, 8, 1, 8) },
 			"pack src":          func() { k.Pack(v, v[:15], 8, 2, 8) },
 			"dot":               func() { k.Dot(v, v[:4]) },
-			"bias":              func() { k.BiasGELU(v, []float32{}) },
+			"bias":              func() { k.Bias(v, []float32{}) },
 			"tile of no rows":   func() { k.TileBias(v, nr, 0, nil, nil, 0) },
 			"tile y":            func() { k.TileBias(v[:2*nr-1], nr, 2, nil, nil, 0) },
 			"tile bias":         func() { k.TileGELU(v, nr, 1, v[:nr-1], nil, 0) },

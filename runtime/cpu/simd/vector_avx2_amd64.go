@@ -57,25 +57,11 @@ func softmaxGradAVX2(dp []float32, p []float32, scale float32)
 func dotAVX2(x []float32, y []float32) float32
 
 //	for i := range y {
-//		y[i] += a * x[i]
-//	}
-//
-//go:noescape
-func axpyAVX2(y []float32, x []float32, a float32)
-
-//	for i := range y {
 //		y[i] += bias[i]
 //	}
 //
 //go:noescape
 func biasAVX2(y []float32, bias []float32)
-
-//	for i := range y {
-//		y[i] = (y[i] + bias[i]) + res[i]
-//	}
-//
-//go:noescape
-func biasResidualAVX2(y []float32, bias []float32, res []float32)
 
 //	for i := range rows {
 //		for j := 0; j < 16; j += 16 {
@@ -95,16 +81,6 @@ func fetchAVX2(p *float32, ld int, rows int)
 //go:noescape
 func tileBiasAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = GELU(y[i])
-//	}
-//
-//go:noescape
-func biasGELUAVX2(y []float32, bias []float32)
-
 //	for i := range rows {
 //		for j := range 16 {
 //			y[i*ldy+j] = GELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
@@ -120,16 +96,6 @@ func tileGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ld
 //
 //go:noescape
 func gradGELUAVX2(dst []float32, dy []float32, pre []float32)
-
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = GELUTanh(y[i])
-//	}
-//
-//go:noescape
-func biasGELUTanhAVX2(y []float32, bias []float32)
 
 //	for i := range rows {
 //		for j := range 16 {
@@ -147,16 +113,6 @@ func tileGELUTanhAVX2(y *float32, ldy int, rows int, bias *float32, res *float32
 //go:noescape
 func gradGELUTanhAVX2(dst []float32, dy []float32, pre []float32)
 
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = QuickGELU(y[i])
-//	}
-//
-//go:noescape
-func biasQuickGELUAVX2(y []float32, bias []float32)
-
 //	for i := range rows {
 //		for j := range 16 {
 //			y[i*ldy+j] = QuickGELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
@@ -172,16 +128,6 @@ func tileQuickGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float3
 //
 //go:noescape
 func gradQuickGELUAVX2(dst []float32, dy []float32, pre []float32)
-
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = ReLU(y[i])
-//	}
-//
-//go:noescape
-func biasReLUAVX2(y []float32, bias []float32)
 
 //	for i := range rows {
 //		for j := range 16 {

@@ -1085,50 +1085,6 @@ l3:
 	VZEROUPPER
 	RET
 
-// func axpyAVX2(y []float32, x []float32, a float32)
-// Requires: AVX, FMA3
-TEXT ·axpyAVX2(SB), $0-52
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+0(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Y0
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l2
-
-l1:
-	VMOVUPS     (CX)(BX*1), Y1
-	VMOVUPS     32(CX)(BX*1), Y2
-	VMOVUPS     (AX)(BX*1), Y3
-	VMOVUPS     32(AX)(BX*1), Y4
-	VFMADD231PS Y0, Y3, Y1
-	VFMADD231PS Y0, Y4, Y2
-	VMOVUPS     Y1, (CX)(BX*1)
-	VMOVUPS     Y2, 32(CX)(BX*1)
-	ADDQ        $+64, BX
-	SUBQ        $0x10, DX
-	JGE         l1
-
-l2:
-	ADDQ        $0x10, DX
-	JZ          l3
-	LEAQ        tailMasksAVX2<>+0(SB), SI
-	NEGQ        DX
-	VMOVUPS     256(SI)(DX*4), Y1
-	VMOVUPS     288(SI)(DX*4), Y2
-	VMASKMOVPS  (CX)(BX*1), Y1, Y3
-	VMASKMOVPS  32(CX)(BX*1), Y2, Y4
-	VMASKMOVPS  (AX)(BX*1), Y1, Y5
-	VMASKMOVPS  32(AX)(BX*1), Y2, Y6
-	VFMADD231PS Y0, Y5, Y3
-	VFMADD231PS Y0, Y6, Y4
-	VMASKMOVPS  Y3, Y1, (CX)(BX*1)
-	VMASKMOVPS  Y4, Y2, 32(CX)(BX*1)
-
-l3:
-	VZEROUPPER
-	RET
-
 // func biasAVX2(y []float32, bias []float32)
 // Requires: AVX
 TEXT ·biasAVX2(SB), $0-48
@@ -1167,58 +1123,6 @@ l2:
 	VADDPS     Y5, Y3, Y3
 	VMASKMOVPS Y2, Y0, (AX)(BX*1)
 	VMASKMOVPS Y3, Y1, 32(AX)(BX*1)
-
-l3:
-	VZEROUPPER
-	RET
-
-// func biasResidualAVX2(y []float32, bias []float32, res []float32)
-// Requires: AVX
-TEXT ·biasResidualAVX2(SB), $0-72
-	MOVQ y_base+0(FP), AX
-	MOVQ bias_base+24(FP), CX
-	MOVQ res_base+48(FP), DX
-	MOVQ y_len+8(FP), BX
-	XORQ SI, SI
-	SUBQ $0x10, BX
-	JLT  l2
-
-l1:
-	VMOVUPS (AX)(SI*1), Y0
-	VMOVUPS 32(AX)(SI*1), Y1
-	VMOVUPS (CX)(SI*1), Y2
-	VMOVUPS 32(CX)(SI*1), Y3
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y3, Y1, Y1
-	VMOVUPS (DX)(SI*1), Y2
-	VMOVUPS 32(DX)(SI*1), Y3
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y3, Y1, Y1
-	VMOVUPS Y0, (AX)(SI*1)
-	VMOVUPS Y1, 32(AX)(SI*1)
-	ADDQ    $+64, SI
-	SUBQ    $0x10, BX
-	JGE     l1
-
-l2:
-	ADDQ       $0x10, BX
-	JZ         l3
-	LEAQ       tailMasksAVX2<>+0(SB), DI
-	NEGQ       BX
-	VMOVUPS    256(DI)(BX*4), Y0
-	VMOVUPS    288(DI)(BX*4), Y1
-	VMASKMOVPS (AX)(SI*1), Y0, Y2
-	VMASKMOVPS 32(AX)(SI*1), Y1, Y3
-	VMASKMOVPS (CX)(SI*1), Y0, Y4
-	VMASKMOVPS 32(CX)(SI*1), Y1, Y5
-	VADDPS     Y4, Y2, Y2
-	VADDPS     Y5, Y3, Y3
-	VMASKMOVPS (DX)(SI*1), Y0, Y4
-	VMASKMOVPS 32(DX)(SI*1), Y1, Y5
-	VADDPS     Y4, Y2, Y2
-	VADDPS     Y5, Y3, Y3
-	VMASKMOVPS Y2, Y0, (AX)(SI*1)
-	VMASKMOVPS Y3, Y1, 32(AX)(SI*1)
 
 l3:
 	VZEROUPPER
@@ -1290,225 +1194,30 @@ DATA minusZerosAVX2<>+56(SB)/4, $0x80000000
 DATA minusZerosAVX2<>+60(SB)/4, $0x80000000
 GLOBL minusZerosAVX2<>(SB), RODATA|NOPTR, $64
 
-// func biasGELUAVX2(y []float32, bias []float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·biasGELUAVX2(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
+// func tileGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tileGELUAVX2(SB), $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         bias+24(FP), CX
+	MOVQ         res+32(FP), DX
+	MOVQ         ldy+8(FP), BX
+	MOVQ         ldres+40(FP), SI
+	MOVQ         rows+16(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	LEAQ         minusZerosAVX2<>+0(SB), R8
+	TESTQ        CX, CX
+	CMOVQEQ      R8, CX
+	TESTQ        DX, DX
+	CMOVQEQ      R8, DX
 	VBROADCASTSS oneAVX2<>+0(SB), Y0
 	VXORPS       Y1, Y1, Y1
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS      (AX)(BX*1), Y2
-	VMOVUPS      32(AX)(BX*1), Y3
-	VMOVUPS      (CX)(BX*1), Y4
-	VMOVUPS      32(CX)(BX*1), Y5
-	VADDPS       Y4, Y2, Y2
-	VADDPS       Y5, Y3, Y3
-	VANDPS       magnitudeAVX2<>+0(SB), Y2, Y4
-	VANDPS       magnitudeAVX2<>+0(SB), Y3, Y5
-	VMINPS       tailMaxAVX2<>+0(SB), Y4, Y4
-	VMINPS       tailMaxAVX2<>+0(SB), Y5, Y5
-	VMAXPS       Y2, Y1, Y2
-	VMAXPS       Y3, Y1, Y3
-	VMULPS       minusHalfAVX2<>+0(SB), Y4, Y6
-	VMULPS       minusHalfAVX2<>+0(SB), Y5, Y7
-	VMULPS       Y4, Y6, Y6
-	VMULPS       Y5, Y7, Y7
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y7, Y9
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y10
-	VROUNDPS     $0x08, Y8, Y8
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y7, Y11
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y9, Y7
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y9, Y7
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y13
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y6
-	VPSUBD       Y6, Y8, Y8
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y12, Y12
-	VANDPS       Y10, Y12, Y6
-	VCVTPS2DQ    Y9, Y9
-	VPSRAD       $0x01, Y9, Y7
-	VPSUBD       Y7, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y13, Y13
-	VPADDD       biasAVX2<>+0(SB), Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y13, Y13
-	VANDPS       Y11, Y13, Y7
-	VBROADCASTSS tailTAVX2<>+0(SB), Y8
-	VBROADCASTSS tailTAVX2<>+0(SB), Y9
-	VFMADD213PS  Y0, Y4, Y8
-	VFMADD213PS  Y0, Y5, Y9
-	VDIVPS       Y8, Y0, Y8
-	VDIVPS       Y9, Y0, Y9
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y10
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y11
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y9, Y11
-	VMULPS       Y8, Y10, Y10
-	VMULPS       Y9, Y11, Y11
-	VMULPS       Y6, Y10, Y10
-	VMULPS       Y7, Y11, Y11
-	VFNMADD231PS Y10, Y4, Y2
-	VFNMADD231PS Y11, Y5, Y3
-	VMOVUPS      Y2, (AX)(BX*1)
-	VMOVUPS      Y3, 32(AX)(BX*1)
-	ADDQ         $+64, BX
-	SUBQ         $0x10, DX
-	JGE          l3
-
-l4:
-	ADDQ         $0x10, DX
-	JZ           l5
-	LEAQ         tailMasksAVX2<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      256(SI)(DX*4), Y2
-	VMOVUPS      288(SI)(DX*4), Y3
-	VMASKMOVPS   (AX)(BX*1), Y2, Y4
-	VMASKMOVPS   32(AX)(BX*1), Y3, Y5
-	VMASKMOVPS   (CX)(BX*1), Y2, Y6
-	VMASKMOVPS   32(CX)(BX*1), Y3, Y7
-	VADDPS       Y6, Y4, Y4
-	VADDPS       Y7, Y5, Y5
-	VANDPS       magnitudeAVX2<>+0(SB), Y4, Y6
-	VANDPS       magnitudeAVX2<>+0(SB), Y5, Y7
-	VMINPS       tailMaxAVX2<>+0(SB), Y6, Y6
-	VMINPS       tailMaxAVX2<>+0(SB), Y7, Y7
-	VMAXPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y1, Y5
-	VMULPS       minusHalfAVX2<>+0(SB), Y6, Y1
-	VMULPS       minusHalfAVX2<>+0(SB), Y7, Y8
-	VMULPS       Y6, Y1, Y1
-	VMULPS       Y7, Y8, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y1, Y9
-	VMULPS       log2eAVX2<>+0(SB), Y8, Y10
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y1, Y11
-	VROUNDPS     $0x08, Y9, Y9
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y8, Y12
-	VROUNDPS     $0x08, Y10, Y10
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y9, Y1
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y10, Y8
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y9, Y1
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y10, Y8
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y13
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y14
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  oneAVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  oneAVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y14
-	VCVTPS2DQ    Y9, Y9
-	VPSRAD       $0x01, Y9, Y1
-	VPSUBD       Y1, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y1, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VMULPS       Y1, Y13, Y13
-	VPADDD       biasAVX2<>+0(SB), Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y13, Y13
-	VANDPS       Y11, Y13, Y1
-	VCVTPS2DQ    Y10, Y10
-	VPSRAD       $0x01, Y10, Y8
-	VPSUBD       Y8, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y14, Y14
-	VPADDD       biasAVX2<>+0(SB), Y10, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y14, Y14
-	VANDPS       Y12, Y14, Y8
-	VBROADCASTSS tailTAVX2<>+0(SB), Y9
-	VBROADCASTSS tailTAVX2<>+0(SB), Y10
-	VFMADD213PS  Y0, Y6, Y9
-	VFMADD213PS  Y0, Y7, Y10
-	VDIVPS       Y9, Y0, Y9
-	VDIVPS       Y10, Y0, Y10
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y0
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y11
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y10, Y11
-	VMULPS       Y9, Y0, Y0
-	VMULPS       Y10, Y11, Y11
-	VMULPS       Y1, Y0, Y0
-	VMULPS       Y8, Y11, Y11
-	VFNMADD231PS Y0, Y6, Y4
-	VFNMADD231PS Y11, Y7, Y5
-	VMASKMOVPS   Y4, Y2, (AX)(BX*1)
-	VMASKMOVPS   Y5, Y3, 32(AX)(BX*1)
-
-l5:
-	JMP l2
 
 l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS      (AX)(DX*1), Y2
-	VMOVUPS      32(AX)(DX*1), Y3
+	VMOVUPS      (AX), Y2
+	VADDPS       (CX), Y2, Y2
+	VMOVUPS      32(AX), Y3
+	VADDPS       32(CX), Y3, Y3
 	VANDPS       magnitudeAVX2<>+0(SB), Y2, Y4
 	VANDPS       magnitudeAVX2<>+0(SB), Y3, Y5
 	VMINPS       tailMaxAVX2<>+0(SB), Y4, Y4
@@ -1591,108 +1300,14 @@ l6:
 	VMULPS       Y7, Y11, Y11
 	VFNMADD231PS Y10, Y4, Y2
 	VFNMADD231PS Y11, Y5, Y3
-	VMOVUPS      Y2, (AX)(DX*1)
-	VMOVUPS      Y3, 32(AX)(DX*1)
-	ADDQ         $+64, DX
-	SUBQ         $0x10, CX
-	JGE          l6
-
-l7:
-	ADDQ         $0x10, CX
-	JZ           l8
-	LEAQ         tailMasksAVX2<>+0(SB), BX
-	NEGQ         CX
-	VMOVUPS      256(BX)(CX*4), Y2
-	VMOVUPS      288(BX)(CX*4), Y3
-	VMASKMOVPS   (AX)(DX*1), Y2, Y4
-	VMASKMOVPS   32(AX)(DX*1), Y3, Y5
-	VANDPS       magnitudeAVX2<>+0(SB), Y4, Y6
-	VANDPS       magnitudeAVX2<>+0(SB), Y5, Y7
-	VMINPS       tailMaxAVX2<>+0(SB), Y6, Y6
-	VMINPS       tailMaxAVX2<>+0(SB), Y7, Y7
-	VMAXPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y1, Y5
-	VMULPS       minusHalfAVX2<>+0(SB), Y6, Y1
-	VMULPS       minusHalfAVX2<>+0(SB), Y7, Y8
-	VMULPS       Y6, Y1, Y1
-	VMULPS       Y7, Y8, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y1, Y9
-	VMULPS       log2eAVX2<>+0(SB), Y8, Y10
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y1, Y11
-	VROUNDPS     $0x08, Y9, Y9
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y8, Y12
-	VROUNDPS     $0x08, Y10, Y10
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y9, Y1
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y10, Y8
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y9, Y1
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y10, Y8
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y13
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y14
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  oneAVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y14
-	VFMADD213PS  oneAVX2<>+0(SB), Y1, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y14
-	VCVTPS2DQ    Y9, Y9
-	VPSRAD       $0x01, Y9, Y1
-	VPSUBD       Y1, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y1, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VMULPS       Y1, Y13, Y13
-	VPADDD       biasAVX2<>+0(SB), Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y13, Y13
-	VANDPS       Y11, Y13, Y1
-	VCVTPS2DQ    Y10, Y10
-	VPSRAD       $0x01, Y10, Y8
-	VPSUBD       Y8, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y14, Y14
-	VPADDD       biasAVX2<>+0(SB), Y10, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y14, Y14
-	VANDPS       Y12, Y14, Y8
-	VBROADCASTSS tailTAVX2<>+0(SB), Y9
-	VBROADCASTSS tailTAVX2<>+0(SB), Y10
-	VFMADD213PS  Y0, Y6, Y9
-	VFMADD213PS  Y0, Y7, Y10
-	VDIVPS       Y9, Y0, Y9
-	VDIVPS       Y10, Y0, Y10
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y0
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y11
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y10, Y11
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y9, Y0
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y10, Y11
-	VMULPS       Y9, Y0, Y0
-	VMULPS       Y10, Y11, Y11
-	VMULPS       Y1, Y0, Y0
-	VMULPS       Y8, Y11, Y11
-	VFNMADD231PS Y0, Y6, Y4
-	VFNMADD231PS Y11, Y7, Y5
-	VMASKMOVPS   Y4, Y2, (AX)(DX*1)
-	VMASKMOVPS   Y5, Y3, 32(AX)(DX*1)
-
-l8:
-l2:
+	VADDPS       (DX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       32(DX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         BX, AX
+	ADDQ         SI, DX
+	DECQ         DI
+	JNZ          l1
 	VZEROUPPER
 	RET
 
@@ -1815,123 +1430,6 @@ DATA tailM0AVX2<>+20(SB)/4, $0x3df91e41
 DATA tailM0AVX2<>+24(SB)/4, $0x3df91e41
 DATA tailM0AVX2<>+28(SB)/4, $0x3df91e41
 GLOBL tailM0AVX2<>(SB), RODATA|NOPTR, $32
-
-// func tileGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
-// Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·tileGELUAVX2(SB), $0-48
-	MOVQ         y+0(FP), AX
-	MOVQ         bias+24(FP), CX
-	MOVQ         res+32(FP), DX
-	MOVQ         ldy+8(FP), BX
-	MOVQ         ldres+40(FP), SI
-	MOVQ         rows+16(FP), DI
-	SHLQ         $0x02, BX
-	SHLQ         $0x02, SI
-	LEAQ         minusZerosAVX2<>+0(SB), R8
-	TESTQ        CX, CX
-	CMOVQEQ      R8, CX
-	TESTQ        DX, DX
-	CMOVQEQ      R8, DX
-	VBROADCASTSS oneAVX2<>+0(SB), Y0
-	VXORPS       Y1, Y1, Y1
-
-l1:
-	VMOVUPS      (AX), Y2
-	VADDPS       (CX), Y2, Y2
-	VMOVUPS      32(AX), Y3
-	VADDPS       32(CX), Y3, Y3
-	VANDPS       magnitudeAVX2<>+0(SB), Y2, Y4
-	VANDPS       magnitudeAVX2<>+0(SB), Y3, Y5
-	VMINPS       tailMaxAVX2<>+0(SB), Y4, Y4
-	VMINPS       tailMaxAVX2<>+0(SB), Y5, Y5
-	VMAXPS       Y2, Y1, Y2
-	VMAXPS       Y3, Y1, Y3
-	VMULPS       minusHalfAVX2<>+0(SB), Y4, Y6
-	VMULPS       minusHalfAVX2<>+0(SB), Y5, Y7
-	VMULPS       Y4, Y6, Y6
-	VMULPS       Y5, Y7, Y7
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y7, Y9
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y10
-	VROUNDPS     $0x08, Y8, Y8
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y7, Y11
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y9, Y7
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y9, Y7
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y13
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y13
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y6
-	VPSUBD       Y6, Y8, Y8
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y12, Y12
-	VANDPS       Y10, Y12, Y6
-	VCVTPS2DQ    Y9, Y9
-	VPSRAD       $0x01, Y9, Y7
-	VPSUBD       Y7, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y13, Y13
-	VPADDD       biasAVX2<>+0(SB), Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y13, Y13
-	VANDPS       Y11, Y13, Y7
-	VBROADCASTSS tailTAVX2<>+0(SB), Y8
-	VBROADCASTSS tailTAVX2<>+0(SB), Y9
-	VFMADD213PS  Y0, Y4, Y8
-	VFMADD213PS  Y0, Y5, Y9
-	VDIVPS       Y8, Y0, Y8
-	VDIVPS       Y9, Y0, Y9
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y10
-	VBROADCASTSS tailM7AVX2<>+0(SB), Y11
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM6AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM5AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM4AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM3AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM2AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM1AVX2<>+0(SB), Y9, Y11
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  tailM0AVX2<>+0(SB), Y9, Y11
-	VMULPS       Y8, Y10, Y10
-	VMULPS       Y9, Y11, Y11
-	VMULPS       Y6, Y10, Y10
-	VMULPS       Y7, Y11, Y11
-	VFNMADD231PS Y10, Y4, Y2
-	VFNMADD231PS Y11, Y5, Y3
-	VADDPS       (DX), Y2, Y2
-	VMOVUPS      Y2, (AX)
-	VADDPS       32(DX), Y3, Y3
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         BX, AX
-	ADDQ         SI, DX
-	DECQ         DI
-	JNZ          l1
-	VZEROUPPER
-	RET
 
 // func gradGELUAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
@@ -2183,345 +1681,6 @@ DATA signBitAVX2<>+24(SB)/4, $0x80000000
 DATA signBitAVX2<>+28(SB)/4, $0x80000000
 GLOBL signBitAVX2<>(SB), RODATA|NOPTR, $32
 
-// func biasGELUTanhAVX2(y []float32, bias []float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·biasGELUTanhAVX2(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS oneAVX2<>+0(SB), Y0
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS      (AX)(BX*1), Y1
-	VMOVUPS      32(AX)(BX*1), Y2
-	VMOVUPS      (CX)(BX*1), Y3
-	VMOVUPS      32(CX)(BX*1), Y4
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y4, Y2, Y2
-	VMULPS       Y1, Y1, Y3
-	VMULPS       Y2, Y2, Y4
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y5
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y6
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y3, Y5
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y4, Y6
-	VMULPS       Y1, Y5, Y5
-	VMULPS       Y2, Y6, Y6
-	VMINPS       expHighAVX2<>+0(SB), Y5, Y5
-	VMINPS       expHighAVX2<>+0(SB), Y6, Y6
-	VMULPS       log2eAVX2<>+0(SB), Y5, Y3
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y4
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y5, Y7
-	VROUNDPS     $0x08, Y3, Y3
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y3, Y5
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y4, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y3, Y5
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y4, Y6
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y5
-	VPSUBD       Y5, Y3, Y3
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y9, Y9
-	VANDPS       Y7, Y9, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y10, Y10
-	VANDPS       Y8, Y10, Y6
-	VADDPS       Y0, Y5, Y5
-	VADDPS       Y0, Y6, Y6
-	VDIVPS       Y5, Y1, Y1
-	VDIVPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (AX)(BX*1)
-	VMOVUPS      Y2, 32(AX)(BX*1)
-	ADDQ         $+64, BX
-	SUBQ         $0x10, DX
-	JGE          l3
-
-l4:
-	ADDQ         $0x10, DX
-	JZ           l5
-	LEAQ         tailMasksAVX2<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      256(SI)(DX*4), Y1
-	VMOVUPS      288(SI)(DX*4), Y2
-	VMASKMOVPS   (AX)(BX*1), Y1, Y3
-	VMASKMOVPS   32(AX)(BX*1), Y2, Y4
-	VMASKMOVPS   (CX)(BX*1), Y1, Y5
-	VMASKMOVPS   32(CX)(BX*1), Y2, Y6
-	VADDPS       Y5, Y3, Y3
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y3, Y3, Y5
-	VMULPS       Y4, Y4, Y6
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y7
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y8
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y5, Y7
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y6, Y8
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y8, Y8
-	VMINPS       expHighAVX2<>+0(SB), Y7, Y7
-	VMINPS       expHighAVX2<>+0(SB), Y8, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y7, Y5
-	VMULPS       log2eAVX2<>+0(SB), Y8, Y6
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y7, Y9
-	VROUNDPS     $0x08, Y5, Y5
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y8, Y10
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y5, Y7
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y6, Y8
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y5, Y7
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y6, Y8
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y11
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y12
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y7
-	VPSUBD       Y7, Y5, Y5
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y11, Y11
-	VANDPS       Y9, Y11, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VANDPS       Y10, Y12, Y8
-	VADDPS       Y0, Y7, Y7
-	VADDPS       Y0, Y8, Y8
-	VDIVPS       Y7, Y3, Y3
-	VDIVPS       Y8, Y4, Y4
-	VMASKMOVPS   Y3, Y1, (AX)(BX*1)
-	VMASKMOVPS   Y4, Y2, 32(AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS      (AX)(DX*1), Y1
-	VMOVUPS      32(AX)(DX*1), Y2
-	VMULPS       Y1, Y1, Y3
-	VMULPS       Y2, Y2, Y4
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y5
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y6
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y3, Y5
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y4, Y6
-	VMULPS       Y1, Y5, Y5
-	VMULPS       Y2, Y6, Y6
-	VMINPS       expHighAVX2<>+0(SB), Y5, Y5
-	VMINPS       expHighAVX2<>+0(SB), Y6, Y6
-	VMULPS       log2eAVX2<>+0(SB), Y5, Y3
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y4
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y5, Y7
-	VROUNDPS     $0x08, Y3, Y3
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y3, Y5
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y4, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y3, Y5
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y4, Y6
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y10
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y5
-	VPSUBD       Y5, Y3, Y3
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y9, Y9
-	VANDPS       Y7, Y9, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y10, Y10
-	VANDPS       Y8, Y10, Y6
-	VADDPS       Y0, Y5, Y5
-	VADDPS       Y0, Y6, Y6
-	VDIVPS       Y5, Y1, Y1
-	VDIVPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (AX)(DX*1)
-	VMOVUPS      Y2, 32(AX)(DX*1)
-	ADDQ         $+64, DX
-	SUBQ         $0x10, CX
-	JGE          l6
-
-l7:
-	ADDQ         $0x10, CX
-	JZ           l8
-	LEAQ         tailMasksAVX2<>+0(SB), BX
-	NEGQ         CX
-	VMOVUPS      256(BX)(CX*4), Y1
-	VMOVUPS      288(BX)(CX*4), Y2
-	VMASKMOVPS   (AX)(DX*1), Y1, Y3
-	VMASKMOVPS   32(AX)(DX*1), Y2, Y4
-	VMULPS       Y3, Y3, Y5
-	VMULPS       Y4, Y4, Y6
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y7
-	VBROADCASTSS tanhMinus3AVX2<>+0(SB), Y8
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y5, Y7
-	VFMADD213PS  tanhMinus1AVX2<>+0(SB), Y6, Y8
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y8, Y8
-	VMINPS       expHighAVX2<>+0(SB), Y7, Y7
-	VMINPS       expHighAVX2<>+0(SB), Y8, Y8
-	VMULPS       log2eAVX2<>+0(SB), Y7, Y5
-	VMULPS       log2eAVX2<>+0(SB), Y8, Y6
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y7, Y9
-	VROUNDPS     $0x08, Y5, Y5
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y8, Y10
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y5, Y7
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y6, Y8
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y5, Y7
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y6, Y8
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y11
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y7, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y8, Y12
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y7
-	VPSUBD       Y7, Y5, Y5
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y11, Y11
-	VANDPS       Y9, Y11, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VANDPS       Y10, Y12, Y8
-	VADDPS       Y0, Y7, Y7
-	VADDPS       Y0, Y8, Y8
-	VDIVPS       Y7, Y3, Y3
-	VDIVPS       Y8, Y4, Y4
-	VMASKMOVPS   Y3, Y1, (AX)(DX*1)
-	VMASKMOVPS   Y4, Y2, 32(AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
-
-DATA tanhMinus3AVX2<>+0(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+4(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+8(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+12(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+16(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+20(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+24(SB)/4, $0xbd922279
-DATA tanhMinus3AVX2<>+28(SB)/4, $0xbd922279
-GLOBL tanhMinus3AVX2<>(SB), RODATA|NOPTR, $32
-
-DATA tanhMinus1AVX2<>+0(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+4(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+8(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+12(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+16(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+20(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+24(SB)/4, $0xbfcc422a
-DATA tanhMinus1AVX2<>+28(SB)/4, $0xbfcc422a
-GLOBL tanhMinus1AVX2<>(SB), RODATA|NOPTR, $32
-
-DATA expHighAVX2<>+0(SB)/4, $0x42b20000
-DATA expHighAVX2<>+4(SB)/4, $0x42b20000
-DATA expHighAVX2<>+8(SB)/4, $0x42b20000
-DATA expHighAVX2<>+12(SB)/4, $0x42b20000
-DATA expHighAVX2<>+16(SB)/4, $0x42b20000
-DATA expHighAVX2<>+20(SB)/4, $0x42b20000
-DATA expHighAVX2<>+24(SB)/4, $0x42b20000
-DATA expHighAVX2<>+28(SB)/4, $0x42b20000
-GLOBL expHighAVX2<>(SB), RODATA|NOPTR, $32
-
 // func tileGELUTanhAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·tileGELUTanhAVX2(SB), $0-48
@@ -2613,6 +1772,36 @@ l1:
 	JNZ          l1
 	VZEROUPPER
 	RET
+
+DATA tanhMinus3AVX2<>+0(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+4(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+8(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+12(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+16(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+20(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+24(SB)/4, $0xbd922279
+DATA tanhMinus3AVX2<>+28(SB)/4, $0xbd922279
+GLOBL tanhMinus3AVX2<>(SB), RODATA|NOPTR, $32
+
+DATA tanhMinus1AVX2<>+0(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+4(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+8(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+12(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+16(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+20(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+24(SB)/4, $0xbfcc422a
+DATA tanhMinus1AVX2<>+28(SB)/4, $0xbfcc422a
+GLOBL tanhMinus1AVX2<>(SB), RODATA|NOPTR, $32
+
+DATA expHighAVX2<>+0(SB)/4, $0x42b20000
+DATA expHighAVX2<>+4(SB)/4, $0x42b20000
+DATA expHighAVX2<>+8(SB)/4, $0x42b20000
+DATA expHighAVX2<>+12(SB)/4, $0x42b20000
+DATA expHighAVX2<>+16(SB)/4, $0x42b20000
+DATA expHighAVX2<>+20(SB)/4, $0x42b20000
+DATA expHighAVX2<>+24(SB)/4, $0x42b20000
+DATA expHighAVX2<>+28(SB)/4, $0x42b20000
+GLOBL expHighAVX2<>(SB), RODATA|NOPTR, $32
 
 // func gradGELUTanhAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
@@ -2845,301 +2034,6 @@ DATA tanhSlope1AVX2<>+24(SB)/4, $0x3fcc422a
 DATA tanhSlope1AVX2<>+28(SB)/4, $0x3fcc422a
 GLOBL tanhSlope1AVX2<>(SB), RODATA|NOPTR, $32
 
-// func biasQuickGELUAVX2(y []float32, bias []float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·biasQuickGELUAVX2(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS oneAVX2<>+0(SB), Y0
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS      (AX)(BX*1), Y1
-	VMOVUPS      32(AX)(BX*1), Y2
-	VMOVUPS      (CX)(BX*1), Y3
-	VMOVUPS      32(CX)(BX*1), Y4
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y4, Y2, Y2
-	VMULPS       quickMinusAVX2<>+0(SB), Y1, Y3
-	VMULPS       quickMinusAVX2<>+0(SB), Y2, Y4
-	VMINPS       expHighAVX2<>+0(SB), Y3, Y3
-	VMINPS       expHighAVX2<>+0(SB), Y4, Y4
-	VMULPS       log2eAVX2<>+0(SB), Y3, Y5
-	VMULPS       log2eAVX2<>+0(SB), Y4, Y6
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y3, Y7
-	VROUNDPS     $0x08, Y5, Y5
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y4, Y8
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y5, Y3
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y6, Y4
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y5, Y3
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y6, Y4
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y9, Y9
-	VANDPS       Y7, Y9, Y3
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPADDD       biasAVX2<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y10, Y10
-	VANDPS       Y8, Y10, Y4
-	VADDPS       Y0, Y3, Y3
-	VADDPS       Y0, Y4, Y4
-	VDIVPS       Y3, Y1, Y1
-	VDIVPS       Y4, Y2, Y2
-	VMOVUPS      Y1, (AX)(BX*1)
-	VMOVUPS      Y2, 32(AX)(BX*1)
-	ADDQ         $+64, BX
-	SUBQ         $0x10, DX
-	JGE          l3
-
-l4:
-	ADDQ         $0x10, DX
-	JZ           l5
-	LEAQ         tailMasksAVX2<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      256(SI)(DX*4), Y1
-	VMOVUPS      288(SI)(DX*4), Y2
-	VMASKMOVPS   (AX)(BX*1), Y1, Y3
-	VMASKMOVPS   32(AX)(BX*1), Y2, Y4
-	VMASKMOVPS   (CX)(BX*1), Y1, Y5
-	VMASKMOVPS   32(CX)(BX*1), Y2, Y6
-	VADDPS       Y5, Y3, Y3
-	VADDPS       Y6, Y4, Y4
-	VMULPS       quickMinusAVX2<>+0(SB), Y3, Y5
-	VMULPS       quickMinusAVX2<>+0(SB), Y4, Y6
-	VMINPS       expHighAVX2<>+0(SB), Y5, Y5
-	VMINPS       expHighAVX2<>+0(SB), Y6, Y6
-	VMULPS       log2eAVX2<>+0(SB), Y5, Y7
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y8
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y5, Y9
-	VROUNDPS     $0x08, Y7, Y7
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y10
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y7, Y5
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y7, Y5
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y8, Y6
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y11
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y5
-	VPSUBD       Y5, Y7, Y7
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y11, Y11
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VANDPS       Y9, Y11, Y5
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y6
-	VPSUBD       Y6, Y8, Y8
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y12, Y12
-	VANDPS       Y10, Y12, Y6
-	VADDPS       Y0, Y5, Y5
-	VADDPS       Y0, Y6, Y6
-	VDIVPS       Y5, Y3, Y3
-	VDIVPS       Y6, Y4, Y4
-	VMASKMOVPS   Y3, Y1, (AX)(BX*1)
-	VMASKMOVPS   Y4, Y2, 32(AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS      (AX)(DX*1), Y1
-	VMOVUPS      32(AX)(DX*1), Y2
-	VMULPS       quickMinusAVX2<>+0(SB), Y1, Y3
-	VMULPS       quickMinusAVX2<>+0(SB), Y2, Y4
-	VMINPS       expHighAVX2<>+0(SB), Y3, Y3
-	VMINPS       expHighAVX2<>+0(SB), Y4, Y4
-	VMULPS       log2eAVX2<>+0(SB), Y3, Y5
-	VMULPS       log2eAVX2<>+0(SB), Y4, Y6
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y3, Y7
-	VROUNDPS     $0x08, Y5, Y5
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y4, Y8
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y5, Y3
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y6, Y4
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y5, Y3
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y6, Y4
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y9
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y10
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
-	VFMADD213PS  oneAVX2<>+0(SB), Y3, Y9
-	VFMADD213PS  oneAVX2<>+0(SB), Y4, Y10
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPADDD       biasAVX2<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y9, Y9
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y9, Y9
-	VANDPS       Y7, Y9, Y3
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPADDD       biasAVX2<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y10, Y10
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y10, Y10
-	VANDPS       Y8, Y10, Y4
-	VADDPS       Y0, Y3, Y3
-	VADDPS       Y0, Y4, Y4
-	VDIVPS       Y3, Y1, Y1
-	VDIVPS       Y4, Y2, Y2
-	VMOVUPS      Y1, (AX)(DX*1)
-	VMOVUPS      Y2, 32(AX)(DX*1)
-	ADDQ         $+64, DX
-	SUBQ         $0x10, CX
-	JGE          l6
-
-l7:
-	ADDQ         $0x10, CX
-	JZ           l8
-	LEAQ         tailMasksAVX2<>+0(SB), BX
-	NEGQ         CX
-	VMOVUPS      256(BX)(CX*4), Y1
-	VMOVUPS      288(BX)(CX*4), Y2
-	VMASKMOVPS   (AX)(DX*1), Y1, Y3
-	VMASKMOVPS   32(AX)(DX*1), Y2, Y4
-	VMULPS       quickMinusAVX2<>+0(SB), Y3, Y5
-	VMULPS       quickMinusAVX2<>+0(SB), Y4, Y6
-	VMINPS       expHighAVX2<>+0(SB), Y5, Y5
-	VMINPS       expHighAVX2<>+0(SB), Y6, Y6
-	VMULPS       log2eAVX2<>+0(SB), Y5, Y7
-	VMULPS       log2eAVX2<>+0(SB), Y6, Y8
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y5, Y9
-	VROUNDPS     $0x08, Y7, Y7
-	VCMPPS       $0x15, expLowAVX2<>+0(SB), Y6, Y10
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y7, Y5
-	VFNMADD231PS ln2HighAVX2<>+0(SB), Y8, Y6
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y7, Y5
-	VFNMADD231PS ln2LowAVX2<>+0(SB), Y8, Y6
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y11
-	VBROADCASTSS expQ4AVX2<>+0(SB), Y12
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ3AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ2AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ1AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  expQ0AVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VFMADD213PS  oneAVX2<>+0(SB), Y5, Y11
-	VFMADD213PS  oneAVX2<>+0(SB), Y6, Y12
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y5
-	VPSUBD       Y5, Y7, Y7
-	VPADDD       biasAVX2<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y11, Y11
-	VPADDD       biasAVX2<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VANDPS       Y9, Y11, Y5
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y6
-	VPSUBD       Y6, Y8, Y8
-	VPADDD       biasAVX2<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y12, Y12
-	VPADDD       biasAVX2<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y12, Y12
-	VANDPS       Y10, Y12, Y6
-	VADDPS       Y0, Y5, Y5
-	VADDPS       Y0, Y6, Y6
-	VDIVPS       Y5, Y3, Y3
-	VDIVPS       Y6, Y4, Y4
-	VMASKMOVPS   Y3, Y1, (AX)(DX*1)
-	VMASKMOVPS   Y4, Y2, 32(AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
-
-DATA quickMinusAVX2<>+0(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+4(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+8(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+12(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+16(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+20(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+24(SB)/4, $0xbfd9db23
-DATA quickMinusAVX2<>+28(SB)/4, $0xbfd9db23
-GLOBL quickMinusAVX2<>(SB), RODATA|NOPTR, $32
-
 // func tileQuickGELUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·tileQuickGELUAVX2(SB), $0-48
@@ -3225,6 +2119,16 @@ l1:
 	JNZ          l1
 	VZEROUPPER
 	RET
+
+DATA quickMinusAVX2<>+0(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+4(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+8(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+12(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+16(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+20(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+24(SB)/4, $0xbfd9db23
+DATA quickMinusAVX2<>+28(SB)/4, $0xbfd9db23
+GLOBL quickMinusAVX2<>(SB), RODATA|NOPTR, $32
 
 // func gradQuickGELUAVX2(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX2, FMA3
@@ -3426,91 +2330,6 @@ DATA quickSlopeAVX2<>+20(SB)/4, $0x3fd9db23
 DATA quickSlopeAVX2<>+24(SB)/4, $0x3fd9db23
 DATA quickSlopeAVX2<>+28(SB)/4, $0x3fd9db23
 GLOBL quickSlopeAVX2<>(SB), RODATA|NOPTR, $32
-
-// func biasReLUAVX2(y []float32, bias []float32)
-// Requires: AVX
-TEXT ·biasReLUAVX2(SB), $0-48
-	MOVQ   y_base+0(FP), AX
-	MOVQ   bias_base+24(FP), CX
-	MOVQ   y_len+8(FP), DX
-	VXORPS Y0, Y0, Y0
-	TESTQ  CX, CX
-	JZ     l1
-	XORQ   BX, BX
-	SUBQ   $0x10, DX
-	JLT    l4
-
-l3:
-	VMOVUPS (AX)(BX*1), Y1
-	VMOVUPS 32(AX)(BX*1), Y2
-	VMOVUPS (CX)(BX*1), Y3
-	VMOVUPS 32(CX)(BX*1), Y4
-	VADDPS  Y3, Y1, Y1
-	VADDPS  Y4, Y2, Y2
-	VMAXPS  Y1, Y0, Y1
-	VMAXPS  Y2, Y0, Y2
-	VMOVUPS Y1, (AX)(BX*1)
-	VMOVUPS Y2, 32(AX)(BX*1)
-	ADDQ    $+64, BX
-	SUBQ    $0x10, DX
-	JGE     l3
-
-l4:
-	ADDQ       $0x10, DX
-	JZ         l5
-	LEAQ       tailMasksAVX2<>+0(SB), SI
-	NEGQ       DX
-	VMOVUPS    256(SI)(DX*4), Y1
-	VMOVUPS    288(SI)(DX*4), Y2
-	VMASKMOVPS (AX)(BX*1), Y1, Y3
-	VMASKMOVPS 32(AX)(BX*1), Y2, Y4
-	VMASKMOVPS (CX)(BX*1), Y1, Y5
-	VMASKMOVPS 32(CX)(BX*1), Y2, Y6
-	VADDPS     Y5, Y3, Y3
-	VADDPS     Y6, Y4, Y4
-	VMAXPS     Y3, Y0, Y3
-	VMAXPS     Y4, Y0, Y4
-	VMASKMOVPS Y3, Y1, (AX)(BX*1)
-	VMASKMOVPS Y4, Y2, 32(AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS (AX)(DX*1), Y1
-	VMOVUPS 32(AX)(DX*1), Y2
-	VMAXPS  Y1, Y0, Y1
-	VMAXPS  Y2, Y0, Y2
-	VMOVUPS Y1, (AX)(DX*1)
-	VMOVUPS Y2, 32(AX)(DX*1)
-	ADDQ    $+64, DX
-	SUBQ    $0x10, CX
-	JGE     l6
-
-l7:
-	ADDQ       $0x10, CX
-	JZ         l8
-	LEAQ       tailMasksAVX2<>+0(SB), BX
-	NEGQ       CX
-	VMOVUPS    256(BX)(CX*4), Y1
-	VMOVUPS    288(BX)(CX*4), Y2
-	VMASKMOVPS (AX)(DX*1), Y1, Y3
-	VMASKMOVPS 32(AX)(DX*1), Y2, Y4
-	VMAXPS     Y3, Y0, Y3
-	VMAXPS     Y4, Y0, Y4
-	VMASKMOVPS Y3, Y1, (AX)(DX*1)
-	VMASKMOVPS Y4, Y2, 32(AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
 
 // func tileReLUAVX2(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, CMOV

@@ -57,25 +57,11 @@ func softmaxGradAVX512(dp []float32, p []float32, scale float32)
 func dotAVX512(x []float32, y []float32) float32
 
 //	for i := range y {
-//		y[i] += a * x[i]
-//	}
-//
-//go:noescape
-func axpyAVX512(y []float32, x []float32, a float32)
-
-//	for i := range y {
 //		y[i] += bias[i]
 //	}
 //
 //go:noescape
 func biasAVX512(y []float32, bias []float32)
-
-//	for i := range y {
-//		y[i] = (y[i] + bias[i]) + res[i]
-//	}
-//
-//go:noescape
-func biasResidualAVX512(y []float32, bias []float32, res []float32)
 
 //	for i := range rows {
 //		for j := 0; j < 32; j += 16 {
@@ -95,16 +81,6 @@ func fetchAVX512(p *float32, ld int, rows int)
 //go:noescape
 func tileBiasAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = GELU(y[i])
-//	}
-//
-//go:noescape
-func biasGELUAVX512(y []float32, bias []float32)
-
 //	for i := range rows {
 //		for j := range 32 {
 //			y[i*ldy+j] = GELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
@@ -120,16 +96,6 @@ func tileGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, 
 //
 //go:noescape
 func gradGELUAVX512(dst []float32, dy []float32, pre []float32)
-
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = GELUTanh(y[i])
-//	}
-//
-//go:noescape
-func biasGELUTanhAVX512(y []float32, bias []float32)
 
 //	for i := range rows {
 //		for j := range 32 {
@@ -147,16 +113,6 @@ func tileGELUTanhAVX512(y *float32, ldy int, rows int, bias *float32, res *float
 //go:noescape
 func gradGELUTanhAVX512(dst []float32, dy []float32, pre []float32)
 
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = QuickGELU(y[i])
-//	}
-//
-//go:noescape
-func biasQuickGELUAVX512(y []float32, bias []float32)
-
 //	for i := range rows {
 //		for j := range 32 {
 //			y[i*ldy+j] = QuickGELU(y[i*ldy+j]+bias[j]) + res[i*ldres+j]
@@ -172,16 +128,6 @@ func tileQuickGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *floa
 //
 //go:noescape
 func gradQuickGELUAVX512(dst []float32, dy []float32, pre []float32)
-
-//	for i := range y {
-//		if bias != nil {
-//			y[i] += bias[i]
-//		}
-//		y[i] = ReLU(y[i])
-//	}
-//
-//go:noescape
-func biasReLUAVX512(y []float32, bias []float32)
 
 //	for i := range rows {
 //		for j := range 32 {

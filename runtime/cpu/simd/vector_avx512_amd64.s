@@ -657,41 +657,6 @@ l3:
 	VZEROUPPER
 	RET
 
-// func axpyAVX512(y []float32, x []float32, a float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·axpyAVX512(SB), $0-52
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+0(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS a+48(FP), Z0
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l2
-
-l1:
-	VMOVUPS     (CX)(BX*1), Z1
-	VMOVUPS     (AX)(BX*1), Z2
-	VFMADD231PS Z0, Z2, Z1
-	VMOVUPS     Z1, (CX)(BX*1)
-	ADDQ        $+64, BX
-	SUBQ        $0x10, DX
-	JGE         l1
-
-l2:
-	ADDQ        $0x10, DX
-	JZ          l3
-	MOVQ        $-1, SI
-	BZHIQ       DX, SI, SI
-	KMOVW       SI, K1
-	VMOVUPS.Z   (CX)(BX*1), K1, Z1
-	VMOVUPS.Z   (AX)(BX*1), K1, Z2
-	VFMADD231PS Z0, Z2, Z1
-	VMOVUPS     Z1, K1, (CX)(BX*1)
-
-l3:
-	VZEROUPPER
-	RET
-
 // func biasAVX512(y []float32, bias []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·biasAVX512(SB), $0-48
@@ -721,45 +686,6 @@ l2:
 	VMOVUPS.Z (CX)(BX*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(BX*1)
-
-l3:
-	VZEROUPPER
-	RET
-
-// func biasResidualAVX512(y []float32, bias []float32, res []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·biasResidualAVX512(SB), $0-72
-	MOVQ y_base+0(FP), AX
-	MOVQ bias_base+24(FP), CX
-	MOVQ res_base+48(FP), DX
-	MOVQ y_len+8(FP), BX
-	XORQ SI, SI
-	SUBQ $0x10, BX
-	JLT  l2
-
-l1:
-	VMOVUPS (AX)(SI*1), Z0
-	VMOVUPS (CX)(SI*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS (DX)(SI*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)(SI*1)
-	ADDQ    $+64, SI
-	SUBQ    $0x10, BX
-	JGE     l1
-
-l2:
-	ADDQ      $0x10, BX
-	JZ        l3
-	MOVQ      $-1, DI
-	BZHIQ     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (AX)(SI*1), K1, Z0
-	VMOVUPS.Z (CX)(SI*1), K1, Z1
-	VADDPS    Z1, Z0, Z0
-	VMOVUPS.Z (DX)(SI*1), K1, Z1
-	VADDPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (AX)(SI*1)
 
 l3:
 	VZEROUPPER
@@ -847,234 +773,6 @@ DATA minusZerosAVX512<>+116(SB)/4, $0x80000000
 DATA minusZerosAVX512<>+120(SB)/4, $0x80000000
 DATA minusZerosAVX512<>+124(SB)/4, $0x80000000
 GLOBL minusZerosAVX512<>(SB), RODATA|NOPTR, $128
-
-// func biasGELUAVX512(y []float32, bias []float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·biasGELUAVX512(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS oneAVX512<>+0(SB), Z0
-	VPXORD       Z1, Z1, Z1
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS           (AX)(BX*1), Z2
-	VMOVUPS           (CX)(BX*1), Z3
-	VADDPS            Z3, Z2, Z2
-	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
-	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
-	VMAXPS            Z2, Z1, Z2
-	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z4
-	VMULPS            Z3, Z4, Z4
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z4, Z5
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z4, K1
-	VRNDSCALEPS       $0x08, Z5, Z5
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z5, Z4
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z5, Z4
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
-	VSCALEFPS.Z       Z5, Z6, K1, Z4
-	VBROADCASTSS      tailTAVX512<>+0(SB), Z5
-	VFMADD213PS       Z0, Z3, Z5
-	VDIVPS            Z5, Z0, Z5
-	VBROADCASTSS      tailM7AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z5, Z6
-	VMULPS            Z5, Z6, Z6
-	VMULPS            Z4, Z6, Z6
-	VFNMADD231PS      Z6, Z3, Z2
-	VMOVUPS           Z2, (AX)(BX*1)
-	ADDQ              $+64, BX
-	SUBQ              $0x10, DX
-	JGE               l3
-
-l4:
-	ADDQ              $0x10, DX
-	JZ                l5
-	MOVQ              $-1, SI
-	BZHIQ             DX, SI, SI
-	KMOVW             SI, K1
-	VMOVUPS.Z         (AX)(BX*1), K1, Z2
-	VMOVUPS.Z         (CX)(BX*1), K1, Z3
-	VADDPS            Z3, Z2, Z2
-	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
-	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
-	VMAXPS            Z2, Z1, Z2
-	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z1
-	VMULPS            Z3, Z1, Z1
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z1, Z4
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z1, K2
-	VRNDSCALEPS       $0x08, Z4, Z4
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z4, Z1
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z4, Z1
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z5
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z1, Z5
-	VSCALEFPS.Z       Z4, Z5, K2, Z1
-	VBROADCASTSS      tailTAVX512<>+0(SB), Z4
-	VFMADD213PS       Z0, Z3, Z4
-	VDIVPS            Z4, Z0, Z4
-	VBROADCASTSS      tailM7AVX512<>+0(SB), Z0
-	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z4, Z0
-	VMULPS            Z4, Z0, Z0
-	VMULPS            Z1, Z0, Z0
-	VFNMADD231PS      Z0, Z3, Z2
-	VMOVUPS           Z2, K1, (AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS           (AX)(DX*1), Z2
-	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
-	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
-	VMAXPS            Z2, Z1, Z2
-	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z4
-	VMULPS            Z3, Z4, Z4
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z4, Z5
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z4, K1
-	VRNDSCALEPS       $0x08, Z5, Z5
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z5, Z4
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z5, Z4
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z4, Z6
-	VSCALEFPS.Z       Z5, Z6, K1, Z4
-	VBROADCASTSS      tailTAVX512<>+0(SB), Z5
-	VFMADD213PS       Z0, Z3, Z5
-	VDIVPS            Z5, Z0, Z5
-	VBROADCASTSS      tailM7AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z5, Z6
-	VMULPS            Z5, Z6, Z6
-	VMULPS            Z4, Z6, Z6
-	VFNMADD231PS      Z6, Z3, Z2
-	VMOVUPS           Z2, (AX)(DX*1)
-	ADDQ              $+64, DX
-	SUBQ              $0x10, CX
-	JGE               l6
-
-l7:
-	ADDQ              $0x10, CX
-	JZ                l8
-	MOVQ              $-1, BX
-	BZHIQ             CX, BX, BX
-	KMOVW             BX, K1
-	VMOVUPS.Z         (AX)(DX*1), K1, Z2
-	VANDPS.BCST       magnitudeAVX512<>+0(SB), Z2, Z3
-	VMINPS.BCST       tailMaxAVX512<>+0(SB), Z3, Z3
-	VMAXPS            Z2, Z1, Z2
-	VMULPS.BCST       minusHalfAVX512<>+0(SB), Z3, Z1
-	VMULPS            Z3, Z1, Z1
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z1, Z4
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z1, K2
-	VRNDSCALEPS       $0x08, Z4, Z4
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z4, Z1
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z4, Z1
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z5
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z1, Z5
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z1, Z5
-	VSCALEFPS.Z       Z4, Z5, K2, Z1
-	VBROADCASTSS      tailTAVX512<>+0(SB), Z4
-	VFMADD213PS       Z0, Z3, Z4
-	VDIVPS            Z4, Z0, Z4
-	VBROADCASTSS      tailM7AVX512<>+0(SB), Z0
-	VFMADD213PS.BCST  tailM6AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM5AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM4AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM3AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM2AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM1AVX512<>+0(SB), Z4, Z0
-	VFMADD213PS.BCST  tailM0AVX512<>+0(SB), Z4, Z0
-	VMULPS            Z4, Z0, Z0
-	VMULPS            Z1, Z0, Z0
-	VFNMADD231PS      Z0, Z3, Z2
-	VMOVUPS           Z2, K1, (AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
-
-DATA magnitudeAVX512<>+0(SB)/4, $0x7fffffff
-GLOBL magnitudeAVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailMaxAVX512<>+0(SB)/4, $0x41600000
-GLOBL tailMaxAVX512<>(SB), RODATA|NOPTR, $4
-
-DATA minusHalfAVX512<>+0(SB)/4, $0xbf000000
-GLOBL minusHalfAVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailTAVX512<>+0(SB)/4, $0x3e9c28f6
-GLOBL tailTAVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM7AVX512<>+0(SB)/4, $0x3d1651e4
-GLOBL tailM7AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM6AVX512<>+0(SB)/4, $0xbe1ca8f7
-GLOBL tailM6AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM5AVX512<>+0(SB)/4, $0x3e3e2c91
-GLOBL tailM5AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM4AVX512<>+0(SB)/4, $0xbd1b8d93
-GLOBL tailM4AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM3AVX512<>+0(SB)/4, $0x3df7da35
-GLOBL tailM3AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM2AVX512<>+0(SB)/4, $0x3dd3ce52
-GLOBL tailM2AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM1AVX512<>+0(SB)/4, $0x3dfacfe2
-GLOBL tailM1AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tailM0AVX512<>+0(SB)/4, $0x3df91e41
-GLOBL tailM0AVX512<>(SB), RODATA|NOPTR, $4
 
 // func tileGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
@@ -1174,6 +872,42 @@ l1:
 	JNZ               l1
 	VZEROUPPER
 	RET
+
+DATA magnitudeAVX512<>+0(SB)/4, $0x7fffffff
+GLOBL magnitudeAVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailMaxAVX512<>+0(SB)/4, $0x41600000
+GLOBL tailMaxAVX512<>(SB), RODATA|NOPTR, $4
+
+DATA minusHalfAVX512<>+0(SB)/4, $0xbf000000
+GLOBL minusHalfAVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailTAVX512<>+0(SB)/4, $0x3e9c28f6
+GLOBL tailTAVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM7AVX512<>+0(SB)/4, $0x3d1651e4
+GLOBL tailM7AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM6AVX512<>+0(SB)/4, $0xbe1ca8f7
+GLOBL tailM6AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM5AVX512<>+0(SB)/4, $0x3e3e2c91
+GLOBL tailM5AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM4AVX512<>+0(SB)/4, $0xbd1b8d93
+GLOBL tailM4AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM3AVX512<>+0(SB)/4, $0x3df7da35
+GLOBL tailM3AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM2AVX512<>+0(SB)/4, $0x3dd3ce52
+GLOBL tailM2AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM1AVX512<>+0(SB)/4, $0x3dfacfe2
+GLOBL tailM1AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tailM0AVX512<>+0(SB)/4, $0x3df91e41
+GLOBL tailM0AVX512<>(SB), RODATA|NOPTR, $4
 
 // func gradGELUAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -1294,158 +1028,6 @@ GLOBL invSqrt2PiAVX512<>(SB), RODATA|NOPTR, $4
 DATA signBitAVX512<>+0(SB)/4, $0x80000000
 GLOBL signBitAVX512<>(SB), RODATA|NOPTR, $4
 
-// func biasGELUTanhAVX512(y []float32, bias []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·biasGELUTanhAVX512(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS oneAVX512<>+0(SB), Z0
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS           (AX)(BX*1), Z1
-	VMOVUPS           (CX)(BX*1), Z2
-	VADDPS            Z2, Z1, Z1
-	VMULPS            Z1, Z1, Z2
-	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
-	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
-	VMULPS            Z1, Z3, Z3
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K1
-	VRNDSCALEPS       $0x08, Z2, Z2
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VSCALEFPS.Z       Z2, Z4, K1, Z3
-	VADDPS            Z0, Z3, Z3
-	VDIVPS            Z3, Z1, Z1
-	VMOVUPS           Z1, (AX)(BX*1)
-	ADDQ              $+64, BX
-	SUBQ              $0x10, DX
-	JGE               l3
-
-l4:
-	ADDQ              $0x10, DX
-	JZ                l5
-	MOVQ              $-1, SI
-	BZHIQ             DX, SI, SI
-	KMOVW             SI, K1
-	VMOVUPS.Z         (AX)(BX*1), K1, Z1
-	VMOVUPS.Z         (CX)(BX*1), K1, Z2
-	VADDPS            Z2, Z1, Z1
-	VMULPS            Z1, Z1, Z2
-	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
-	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
-	VMULPS            Z1, Z3, Z3
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K2
-	VRNDSCALEPS       $0x08, Z2, Z2
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VSCALEFPS.Z       Z2, Z4, K2, Z3
-	VADDPS            Z0, Z3, Z3
-	VDIVPS            Z3, Z1, Z1
-	VMOVUPS           Z1, K1, (AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS           (AX)(DX*1), Z1
-	VMULPS            Z1, Z1, Z2
-	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
-	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
-	VMULPS            Z1, Z3, Z3
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K1
-	VRNDSCALEPS       $0x08, Z2, Z2
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VSCALEFPS.Z       Z2, Z4, K1, Z3
-	VADDPS            Z0, Z3, Z3
-	VDIVPS            Z3, Z1, Z1
-	VMOVUPS           Z1, (AX)(DX*1)
-	ADDQ              $+64, DX
-	SUBQ              $0x10, CX
-	JGE               l6
-
-l7:
-	ADDQ              $0x10, CX
-	JZ                l8
-	MOVQ              $-1, BX
-	BZHIQ             CX, BX, BX
-	KMOVW             BX, K1
-	VMOVUPS.Z         (AX)(DX*1), K1, Z1
-	VMULPS            Z1, Z1, Z2
-	VBROADCASTSS      tanhMinus3AVX512<>+0(SB), Z3
-	VFMADD213PS.BCST  tanhMinus1AVX512<>+0(SB), Z2, Z3
-	VMULPS            Z1, Z3, Z3
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z3, Z3
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z3, Z2
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z3, K2
-	VRNDSCALEPS       $0x08, Z2, Z2
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z2, Z3
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z2, Z3
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z3, Z4
-	VSCALEFPS.Z       Z2, Z4, K2, Z3
-	VADDPS            Z0, Z3, Z3
-	VDIVPS            Z3, Z1, Z1
-	VMOVUPS           Z1, K1, (AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
-
-DATA tanhMinus3AVX512<>+0(SB)/4, $0xbd922279
-GLOBL tanhMinus3AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA tanhMinus1AVX512<>+0(SB)/4, $0xbfcc422a
-GLOBL tanhMinus1AVX512<>(SB), RODATA|NOPTR, $4
-
-DATA expHighAVX512<>+0(SB)/4, $0x42b20000
-GLOBL expHighAVX512<>(SB), RODATA|NOPTR, $4
-
 // func tileGELUTanhAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·tileGELUTanhAVX512(SB), $0-48
@@ -1519,6 +1101,15 @@ l1:
 	JNZ               l1
 	VZEROUPPER
 	RET
+
+DATA tanhMinus3AVX512<>+0(SB)/4, $0xbd922279
+GLOBL tanhMinus3AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA tanhMinus1AVX512<>+0(SB)/4, $0xbfcc422a
+GLOBL tanhMinus1AVX512<>(SB), RODATA|NOPTR, $4
+
+DATA expHighAVX512<>+0(SB)/4, $0x42b20000
+GLOBL expHighAVX512<>(SB), RODATA|NOPTR, $4
 
 // func gradGELUTanhAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512F, BMI2
@@ -1624,140 +1215,6 @@ GLOBL tanhSlope3AVX512<>(SB), RODATA|NOPTR, $4
 DATA tanhSlope1AVX512<>+0(SB)/4, $0x3fcc422a
 GLOBL tanhSlope1AVX512<>(SB), RODATA|NOPTR, $4
 
-// func biasQuickGELUAVX512(y []float32, bias []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·biasQuickGELUAVX512(SB), $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         bias_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	VBROADCASTSS oneAVX512<>+0(SB), Z0
-	TESTQ        CX, CX
-	JZ           l1
-	XORQ         BX, BX
-	SUBQ         $0x10, DX
-	JLT          l4
-
-l3:
-	VMOVUPS           (AX)(BX*1), Z1
-	VMOVUPS           (CX)(BX*1), Z2
-	VADDPS            Z2, Z1, Z1
-	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K1
-	VRNDSCALEPS       $0x08, Z3, Z3
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VSCALEFPS.Z       Z3, Z4, K1, Z2
-	VADDPS            Z0, Z2, Z2
-	VDIVPS            Z2, Z1, Z1
-	VMOVUPS           Z1, (AX)(BX*1)
-	ADDQ              $+64, BX
-	SUBQ              $0x10, DX
-	JGE               l3
-
-l4:
-	ADDQ              $0x10, DX
-	JZ                l5
-	MOVQ              $-1, SI
-	BZHIQ             DX, SI, SI
-	KMOVW             SI, K1
-	VMOVUPS.Z         (AX)(BX*1), K1, Z1
-	VMOVUPS.Z         (CX)(BX*1), K1, Z2
-	VADDPS            Z2, Z1, Z1
-	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K2
-	VRNDSCALEPS       $0x08, Z3, Z3
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VSCALEFPS.Z       Z3, Z4, K2, Z2
-	VADDPS            Z0, Z2, Z2
-	VDIVPS            Z2, Z1, Z1
-	VMOVUPS           Z1, K1, (AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS           (AX)(DX*1), Z1
-	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K1
-	VRNDSCALEPS       $0x08, Z3, Z3
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VSCALEFPS.Z       Z3, Z4, K1, Z2
-	VADDPS            Z0, Z2, Z2
-	VDIVPS            Z2, Z1, Z1
-	VMOVUPS           Z1, (AX)(DX*1)
-	ADDQ              $+64, DX
-	SUBQ              $0x10, CX
-	JGE               l6
-
-l7:
-	ADDQ              $0x10, CX
-	JZ                l8
-	MOVQ              $-1, BX
-	BZHIQ             CX, BX, BX
-	KMOVW             BX, K1
-	VMOVUPS.Z         (AX)(DX*1), K1, Z1
-	VMULPS.BCST       quickMinusAVX512<>+0(SB), Z1, Z2
-	VMINPS.BCST       expHighAVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       log2eAVX512<>+0(SB), Z2, Z3
-	VCMPPS.BCST       $0x15, expLowAVX512<>+0(SB), Z2, K2
-	VRNDSCALEPS       $0x08, Z3, Z3
-	VFNMADD231PS.BCST ln2HighAVX512<>+0(SB), Z3, Z2
-	VFNMADD231PS.BCST ln2LowAVX512<>+0(SB), Z3, Z2
-	VBROADCASTSS      expQ4AVX512<>+0(SB), Z4
-	VFMADD213PS.BCST  expQ3AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ2AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ1AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  expQ0AVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST  oneAVX512<>+0(SB), Z2, Z4
-	VSCALEFPS.Z       Z3, Z4, K2, Z2
-	VADDPS            Z0, Z2, Z2
-	VDIVPS            Z2, Z1, Z1
-	VMOVUPS           Z1, K1, (AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
-
-DATA quickMinusAVX512<>+0(SB)/4, $0xbfd9db23
-GLOBL quickMinusAVX512<>(SB), RODATA|NOPTR, $4
-
 // func tileQuickGELUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·tileQuickGELUAVX512(SB), $0-48
@@ -1825,6 +1282,9 @@ l1:
 	JNZ               l1
 	VZEROUPPER
 	RET
+
+DATA quickMinusAVX512<>+0(SB)/4, $0xbfd9db23
+GLOBL quickMinusAVX512<>(SB), RODATA|NOPTR, $4
 
 // func gradQuickGELUAVX512(dst []float32, dy []float32, pre []float32)
 // Requires: AVX, AVX512F, BMI2
@@ -1916,73 +1376,6 @@ GLOBL quickMinusSaturateAVX512<>(SB), RODATA|NOPTR, $4
 
 DATA quickSlopeAVX512<>+0(SB)/4, $0x3fd9db23
 GLOBL quickSlopeAVX512<>(SB), RODATA|NOPTR, $4
-
-// func biasReLUAVX512(y []float32, bias []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·biasReLUAVX512(SB), $0-48
-	MOVQ   y_base+0(FP), AX
-	MOVQ   bias_base+24(FP), CX
-	MOVQ   y_len+8(FP), DX
-	VPXORD Z0, Z0, Z0
-	TESTQ  CX, CX
-	JZ     l1
-	XORQ   BX, BX
-	SUBQ   $0x10, DX
-	JLT    l4
-
-l3:
-	VMOVUPS (AX)(BX*1), Z1
-	VMOVUPS (CX)(BX*1), Z2
-	VADDPS  Z2, Z1, Z1
-	VMAXPS  Z1, Z0, Z1
-	VMOVUPS Z1, (AX)(BX*1)
-	ADDQ    $+64, BX
-	SUBQ    $0x10, DX
-	JGE     l3
-
-l4:
-	ADDQ      $0x10, DX
-	JZ        l5
-	MOVQ      $-1, SI
-	BZHIQ     DX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (AX)(BX*1), K1, Z1
-	VMOVUPS.Z (CX)(BX*1), K1, Z2
-	VADDPS    Z2, Z1, Z1
-	VMAXPS    Z1, Z0, Z1
-	VMOVUPS   Z1, K1, (AX)(BX*1)
-
-l5:
-	JMP l2
-
-l1:
-	MOVQ DX, CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JLT  l7
-
-l6:
-	VMOVUPS (AX)(DX*1), Z1
-	VMAXPS  Z1, Z0, Z1
-	VMOVUPS Z1, (AX)(DX*1)
-	ADDQ    $+64, DX
-	SUBQ    $0x10, CX
-	JGE     l6
-
-l7:
-	ADDQ      $0x10, CX
-	JZ        l8
-	MOVQ      $-1, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (AX)(DX*1), K1, Z1
-	VMAXPS    Z1, Z0, Z1
-	VMOVUPS   Z1, K1, (AX)(DX*1)
-
-l8:
-l2:
-	VZEROUPPER
-	RET
 
 // func tileReLUAVX512(y *float32, ldy int, rows int, bias *float32, res *float32, ldres int)
 // Requires: AVX, AVX512F, CMOV

@@ -15,13 +15,10 @@ func vectorLoops(g *gen) {
 	softmax(g)
 	softmaxGrad(g)
 	dot(g)
-	axpy(g)
 	bias(g)
-	biasResidual(g)
 	fetch(g)
 	tileLoop(g, activation{"Bias", func(*gen) func(vec) vec { return func(x vec) vec { return x } }, nil})
 	for _, a := range activations {
-		activationLoop(g, a)
 		tileLoop(g, a)
 		if a.slope != nil {
 			gradientLoop(g, a)
@@ -190,20 +187,6 @@ func (g *gen) dot(x, y, n reg.Register) reg.VecVirtual {
 	return g.fold(add, sums...)
 }
 
-func axpy(g *gen) {
-	g.function("axpy", "func(y, x []float32, a float32)", `	for i := range y {
-		y[i] += a * x[i]
-	}`)
-	x, y, n := g.slice("x"), g.slice("y"), g.length("y")
-	a := g.spread(g.scalar("a"))
-	g.loop(n, func(b *block) {
-		v := b.load(y)
-		g.do(fma, v, b.load(x), a)
-		b.store(y, v)
-	})
-	g.end()
-}
-
 func bias(g *gen) {
 	g.function("bias", "func(y, bias []float32)", `	for i := range y {
 		y[i] += bias[i]
@@ -214,44 +197,6 @@ func bias(g *gen) {
 		g.do(add, v, v, b.load(add2))
 		b.store(y, v)
 	})
-	g.end()
-}
-
-func biasResidual(g *gen) {
-	g.function("biasResidual", "func(y, bias, res []float32)", `	for i := range y {
-		y[i] = (y[i] + bias[i]) + res[i]
-	}`)
-	y, bias, res, n := g.slice("y"), g.slice("bias"), g.slice("res"), g.length("y")
-	g.loop(n, func(b *block) {
-		v := b.load(y)
-		g.do(add, v, v, b.load(bias))
-		g.do(add, v, v, b.load(res))
-		b.store(y, v)
-	})
-	g.end()
-}
-
-func activationLoop(g *gen, a activation) {
-	g.function("bias"+a.name, "func(y, bias []float32)", fmt.Sprintf(`	for i := range y {
-		if bias != nil {
-			y[i] += bias[i]
-		}
-		y[i] = %s(y[i])
-	}`, a.name))
-	y, bias, n := g.slice("y"), g.slice("bias"), g.length("y")
-	f := a.apply(g)
-	alone, done := g.label(), g.label()
-	g.TESTQ(bias, bias)
-	g.JZ(LabelRef(alone))
-	g.loop(n, func(b *block) {
-		v := b.load(y)
-		g.do(add, v, v, b.load(bias))
-		b.store(y, f(v))
-	})
-	g.JMP(LabelRef(done))
-	g.Label(alone)
-	g.loop(n, func(b *block) { b.store(y, f(b.load(y))) })
-	g.Label(done)
 	g.end()
 }
 
