@@ -21,6 +21,10 @@ import (
 //
 // So a row's bits depend on nothing but the row, and in I8 they are the same on every instruction set. In BF16 sums are those of an
 // f32 product of the rounded factors, where the set has no faster instruction (simd.Kernels.GemmBF16).
+//
+// Every product of a model may be in I8: with all of them, patches and projections too, the demo world's composed retrieval kept its
+// mAP@10 (phi, 364 queries: f32 65.58, bf16 65.65, i8 65.65), its pictures' features a cosine of 0.9996 or more, and the golden
+// models' 0.9979.
 
 // wordElements is how many elements of a weight's inner dimension a panel's word holds.
 func wordElements(dt runtime.DType) int {
