@@ -12,30 +12,28 @@ type scan struct {
 	ss, se   int // spectral selection, places in zigzag order
 	ah, al   int // successive approximation, bit positions
 	pred     [4]int32
-	eobRun   int32 // progressive: further blocks that end here
-	restarts int   // restart markers read
-	units    []unit
-	unitMem  [10]unit // T.81 allows no more in an MCU
+	eobRun   int32        // progressive: further blocks that end here
+	restarts int          // restart markers read
+	units    []pixel.Unit // the blocks of a sequential MCU, in the order in which they are coded
+	unitMem  [10]pixel.Unit
+	unitOf   [10]int // their components
+	first    [10]int // their blocks in the first MCU of a row
+	cursor   pixel.Cursor
+	left     int // MCUs before the next restart marker
 }
 
-// unit is one of the blocks that a sequential MCU is made of.
-type unit struct {
-	i           int     // which component of the scan
-	row         []int16 // coefficients of its row of blocks
-	first, step int     // MCU x has block first + x*step
-}
-
-// setUnits lists the blocks of a sequential MCU in the order in which they are coded.
+// setUnits lists the blocks of a sequential MCU.
 func (s *scan) setUnits() {
 	s.units = s.unitMem[:0]
-	if s.n == 1 {
-		s.units = append(s.units, unit{0, s.comps[0].coefs, 0, 1})
-		return
-	}
 	for i, c := range s.comps[:s.n] {
-		for by := range int(c.v) {
-			for bx := range int(c.h) {
-				s.units = append(s.units, unit{i, c.coefs[by*c.rowSamples():], bx, int(c.h)})
+		h, v := int(c.h), int(c.v)
+		if s.n == 1 {
+			h, v = 1, 1
+		}
+		for y := range v {
+			for x := range h {
+				s.unitOf[len(s.units)], s.first[len(s.units)] = i, x
+				s.units = append(s.units, pixel.Unit{DC: &s.dc[i].look, AC: &s.ac[i].look, Pred: &s.pred[i], Row: c.coefs[y*c.rowSamples():], Step: h})
 			}
 		}
 	}
@@ -177,30 +175,91 @@ func (d *Decoder) scan(s *scan) error {
 	if s.n == 1 {
 		nx, ny = s.comps[0].blocksX, s.comps[0].blocksY
 	}
+	s.left = d.restart
 	if !d.progressive {
-		s.setUnits()
+		return d.sequentialScan(s, nx, ny)
 	}
-	left := d.restart
 	for y := range ny {
 		for x := range nx {
-			if d.restart > 0 {
-				if left == 0 {
-					if err := d.restartMarker(s); err != nil {
-						return err
-					}
-					left = d.restart
-				}
-				left--
+			if _, err := d.interval(s, 1); err != nil {
+				return err
 			}
 			if !d.mcu(s, x, y) {
 				return d.dataError(s, x, y)
 			}
 		}
-		if !d.progressive {
-			d.finishRow(s, y)
-		}
 	}
 	return nil
+}
+
+// interval returns how many of n MCUs stand before the next restart marker, and reads the marker that is due before them.
+func (d *Decoder) interval(s *scan, n int) (int, error) {
+	if d.restart == 0 {
+		return n, nil
+	}
+	if s.left == 0 {
+		if err := d.restartMarker(s); err != nil {
+			return 0, err
+		}
+		s.left = d.restart
+	}
+	n = min(n, s.left)
+	s.left -= n
+	return n, nil
+}
+
+// atOnce is how many MCUs are decoded by one call, which cannot be preempted: some 50 us.
+const atOnce = 64
+
+// sequentialScan decodes ny rows of nx MCUs and transforms them.
+func (d *Decoder) sequentialScan(s *scan, nx, ny int) error {
+	s.setUnits()
+	for y := range ny {
+		for j := range s.units {
+			s.units[j].Block = s.first[j]
+		}
+		for x := 0; x < nx; {
+			n, err := d.interval(s, min(nx-x, atOnce))
+			if err != nil {
+				return err
+			}
+			s.cursor = pixel.Cursor{MCUs: n, K: -1}
+			for d.loops.MCUs(&d.bits.Bits, s.units, &s.cursor); s.cursor.MCUs > 0; d.loops.MCUs(&d.bits.Bits, s.units, &s.cursor) {
+				if !d.longCode(s) {
+					return d.dataError(s, x+n-s.cursor.MCUs, y)
+				}
+			}
+			x += n
+		}
+		d.finishRow(s, y)
+	}
+	return nil
+}
+
+// longCode decodes the code at the cursor, which is too long for the loop; false where the loop has stopped for another reason, or
+// no code matches.
+func (d *Decoder) longCode(s *scan) bool {
+	c := &s.cursor
+	if c.K >= 63 {
+		return false
+	}
+	b, u, i := &d.bits, &s.units[c.Unit], s.unitOf[c.Unit]
+	blk := u.Row[pixel.Coef(u.Block, 0):]
+	if c.K < 0 {
+		pred, ok := b.dcDifference(s.dc[i], s.pred[i])
+		s.pred[i], blk[0], c.K = pred, int16(pred), 0
+		return ok
+	}
+	code := b.code(s.ac[i])
+	if code == pixel.LongCode {
+		return false
+	}
+	v := b.value(code)
+	if c.K += code.Step(); c.K > 63 {
+		return code.Size() == 0
+	}
+	blk[pixel.Place(c.K)] = int16(v) // 16 zeros write the last of them
+	return true
 }
 
 // dataError says why an MCU could not be decoded.
@@ -232,18 +291,8 @@ func (d *Decoder) restartMarker(s *scan) error {
 	return nil
 }
 
-// mcu decodes one MCU, in a scan of one component one block; false where no code matches or the data ends.
+// mcu decodes one MCU of a progressive scan, in a scan of one component one block; false where no code matches or the data ends.
 func (d *Decoder) mcu(s *scan, x, y int) bool {
-	if !d.progressive {
-		for j := range s.units {
-			u := &s.units[j]
-			blk := (*pixel.Block)(u.row[pixel.Coef(u.first+x*u.step, 0):])
-			if !d.sequentialBlock(s, u.i, blk) || d.bits.Left() < 0 {
-				return false
-			}
-		}
-		return true
-	}
 	if s.n == 1 {
 		return d.progressiveBlock(s, 0, x, y)
 	}
@@ -282,35 +331,4 @@ func (d *Decoder) progressiveBlock(s *scan, i, x, y int) bool {
 func (b *bitReader) dcDifference(t *huffman, pred int32) (int32, bool) {
 	c := b.code(t)
 	return pred + b.value(c), c != pixel.LongCode
-}
-
-// sequentialBlock decodes one block, T.81 section F.2: by the loop for short codes, and by symbol what that leaves.
-func (d *Decoder) sequentialBlock(s *scan, i int, blk *pixel.Block) bool {
-	b, dc, ac := &d.bits, s.dc[i], s.ac[i]
-	for k := -1; ; {
-		k = d.loops.Block(&b.Bits, &dc.look, &ac.look, blk, &s.pred[i], k)
-		if k >= 63 {
-			return k < 256
-		}
-		if k < 0 {
-			pred, ok := b.dcDifference(dc, s.pred[i])
-			if !ok {
-				return false
-			}
-			s.pred[i], blk[0], k = pred, int16(pred), 0
-			continue
-		}
-		c := b.code(ac)
-		if c == pixel.LongCode {
-			return false
-		}
-		v := b.value(c)
-		if k += c.Step(); k > 63 {
-			return c.Size() == 0
-		}
-		blk[pixel.Place(k)] = int16(v) // 16 zeros write the last of them
-		if k == 63 {
-			return true
-		}
-	}
 }

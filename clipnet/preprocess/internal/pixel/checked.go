@@ -5,12 +5,28 @@ import "fmt"
 // checked wraps the loops of k so that wrong lengths panic before memory is touched, as an index would.
 func checked(k Kernels) *Kernels {
 	c := k
-	c.Block = func(b *Bits, dc, ac *Codes, blk *Block, pred *int32, from int) int {
-		if b.Pos < 0 || b.N < 0 || b.N > 63 || from < -1 || from >= 63 {
-			panic(fmt.Sprintf("pixel: block from byte %d, %d bits, behind coefficient %d", b.Pos, b.N, from))
+	c.MCUs = func(b *Bits, units []Unit, c *Cursor) {
+		if c.MCUs < 1 {
+			return
 		}
-		need(len(b.Data)-b.Pos, blockBytes-(from+1)*(16+15)/8)
-		return k.Block(b, dc, ac, blk, pred, from)
+		if b.Pos < 0 || b.N < 0 || b.N > 63 || c.K < -1 || c.Unit < 0 || c.Unit >= len(units) {
+			panic(fmt.Sprintf("pixel: MCUs from byte %d, %d bits, coefficient %d of block %d of %d", b.Pos, b.N, c.K, c.Unit, len(units)))
+		}
+		need(len(b.Data)-b.End, BlockBytes)
+		need(len(b.Data)-b.Pos, blockBytes-(min(c.K, 63)+1)*(16+15)/8)
+		for i := range units {
+			u, more := &units[i], c.MCUs
+			if i < c.Unit { // it is done in the MCU at hand
+				more--
+			}
+			if u.Block < 0 || u.Step < 0 {
+				panic(fmt.Sprintf("pixel: block %d and every %d", u.Block, u.Step))
+			}
+			if more > 0 {
+				need(len(u.Row), Coef(u.Block+(more-1)*u.Step, 0)+len(Block{}))
+			}
+		}
+		k.MCUs(b, units, c)
 	}
 	c.IDCT = func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		if groups < 1 {

@@ -74,6 +74,22 @@ func (c Code) Value(acc uint64) int32 {
 	return v + (1-1<<size)&negative
 }
 
+// Unit is one of the blocks that a sequential MCU is made of.
+type Unit struct {
+	DC, AC *Codes
+	Pred   *int32
+	Row    []int16 // coefficients of its row of blocks
+	Block  int     // which of them the next MCU has
+	Step   int     // to that of the MCU behind it
+}
+
+// Cursor is the place among MCUs that are decoded.
+type Cursor struct {
+	MCUs int // left, that at hand included
+	Unit int // block at hand
+	K    int // its last coefficient that is done; -1 for none, 63 and more for all
+}
+
 // zigzag maps a coefficient's place in the stream to its place in the block, row by row (T.81 figure A.6).
 var zigzag = [64]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10,
@@ -100,6 +116,9 @@ var place = func() (t [64]uint8) {
 // Place is where coefficient k of the stream stands in a block.
 func Place(k int) int { return int(place[k&63]) }
 
+// blockGeneric decodes the coefficients of a sequential block (T.81 section F.2) behind k, with k = -1 from the first on, which it
+// adds to pred. It returns k at least 63 at the end of the block, and 256 or more if a value lies beyond it. A smaller k
+// means that the code behind k is not in the table.
 func blockGeneric(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int {
 	if k < 0 {
 		b.Fill()
@@ -134,4 +153,22 @@ func blockGeneric(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int {
 	}
 	b.Acc, b.N = acc, n
 	return k
+}
+
+func mcusGeneric(b *Bits, units []Unit, c *Cursor) {
+	for c.MCUs > 0 {
+		u := &units[c.Unit]
+		if c.K < 63 {
+			c.K = blockGeneric(b, u.DC, u.AC, (*Block)(u.Row[Coef(u.Block, 0):]), u.Pred, c.K)
+		}
+		if c.K < 63 || c.K >= 256 || b.Left() < 0 {
+			return
+		}
+		u.Block += u.Step
+		c.K = -1
+		if c.Unit++; c.Unit == len(units) {
+			c.Unit = 0
+			c.MCUs--
+		}
+	}
 }

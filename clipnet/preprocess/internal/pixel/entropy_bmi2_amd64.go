@@ -4,37 +4,39 @@
 
 package pixel
 
-//	for k < 63 {
-//		codes := ac
-//		if k < 0 {
-//			codes = dc
+// for c.MCUs > 0 { // at first it is
+//
+//		u := &units[c.Unit]
+//		if c.K < 63 {
+//			c.K = blockGeneric(b, u.DC, u.AC, (*Block)(u.Row[Coef(u.Block, 0):]), u.Pred, c.K)
 //		}
-//		b.Fill()
-//		c := codes[b.Acc>>(64-LookBits)]
-//		if c == LongCode {
-//			return k
+//		if c.K < 63 || c.K >= 256 || b.Left() < 0 {
+//			return
 //		}
-//		v := c.Value(b.Acc)
-//		b.Skip(c.Total())
-//		if k < 0 {
-//			*pred += v
-//			blk[0], k = int16(*pred), 0
-//			continue
+//		u.Block += u.Step
+//		c.K = -1
+//		if c.Unit++; c.Unit == n {
+//			c.Unit = 0
+//			c.MCUs--
 //		}
-//		k += c.Step()
-//		if k > 63 {
-//			return k + c.Size()<<8
-//		}
-//		blk[place[k]] = int16(v)
 //	}
 //
-// return k
-//
 //go:noescape
-func blockBMI2(b *struct {
+func mcusBMI2(b *struct {
 	Data []byte
 	End  int
 	Pos  int
 	Acc  uint64
 	N    int
-}, dc *uint32, ac *uint32, blk *int16, pred *int32, k int) int
+}, units *struct {
+	DC    *uint32
+	AC    *uint32
+	Pred  *int32
+	Row   []int16
+	Block int
+	Step  int
+}, n int, c *struct {
+	MCUs int
+	Unit int
+	K    int
+})

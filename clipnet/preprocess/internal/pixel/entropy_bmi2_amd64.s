@@ -4,20 +4,39 @@
 
 #include "textflag.h"
 
-// func blockBMI2(b *struct{Data []byte; End int; Pos int; Acc uint64; N int}, dc *uint32, ac *uint32, blk *int16, pred *int32, k int) int
+// func mcusBMI2(b *struct{Data []byte; End int; Pos int; Acc uint64; N int}, units *struct{DC *uint32; AC *uint32; Pred *int32; Row []int16; Block int; Step int}, n int, c *struct{MCUs int; Unit int; K int})
 // Requires: BMI2, CMOV
-TEXT ·blockBMI2(SB), NOSPLIT, $0-56
-	MOVQ    b+0(FP), R9
-	MOVQ    blk+24(FP), R10
-	MOVQ    k+40(FP), R11
-	MOVQ    (R9), AX
-	MOVQ    32(R9), CX
-	MOVQ    40(R9), DX
-	MOVQ    48(R9), BX
-	LEAQ    valuesBMI2<>+0(SB), R8
-	LEAQ    placesBMI2<>+0(SB), R12
-	TESTQ   R11, R11
-	JGE     l1
+TEXT ·mcusBMI2(SB), NOSPLIT, $8-32
+	MOVQ b+0(FP), BX
+	MOVQ c+24(FP), SI
+	MOVQ (BX), AX
+	MOVQ 32(BX), CX
+	MOVQ 40(BX), DX
+	MOVQ 48(BX), BX
+	MOVQ 16(SI), R9
+	LEAQ tablesBMI2<>+0(SB), R8
+	MOVQ 8(SI), SI
+	SHLQ $0x06, SI
+	ADDQ units+8(FP), SI
+	MOVQ SI, (SP)
+	CMPQ R9, $0x3f
+	JGE  l2
+
+l1:
+	MOVQ (SP), SI
+	MOVQ 48(SI), DI
+	MOVQ DI, R10
+
+	// Coef(block, 0), in bytes.
+	SHRQ    $0x02, R10
+	SHLQ    $0x09, R10
+	ANDQ    $0x03, DI
+	SHLQ    $0x04, DI
+	ADDQ    DI, R10
+	ADDQ    24(SI), R10
+	TESTQ   R9, R9
+	JGE     l4
+	MOVQ    (SI), R11
 	MOVQ    (AX)(CX*1), SI
 	BSWAPQ  SI
 	SHRXQ   BX, SI, SI
@@ -28,33 +47,34 @@ TEXT ·blockBMI2(SB), NOSPLIT, $0-56
 	SHRQ    $0x03, SI
 	ADDQ    SI, CX
 	ORQ     $0x38, BX
-	MOVQ    dc+8(FP), R13
-	MOVQ    DX, R14
-	SHRQ    $0x36, R14
-	MOVBQZX (R13)(R14*4), SI
-	MOVBQZX 1(R13)(R14*4), DI
+	MOVQ    DX, R12
+	SHRQ    $0x36, R12
+	MOVBQZX (R11)(R12*4), SI
+	MOVBQZX 1(R11)(R12*4), DI
 	SHRXQ   DI, DX, DI
 	SHLXQ   SI, DX, DX
 	SUBQ    SI, BX
-	MOVBQZX 2(R13)(R14*4), SI
-	MOVBQZX 3(R13)(R14*4), R13
+	MOVBQZX 2(R11)(R12*4), SI
+	MOVBQZX 3(R11)(R12*4), R12
 	BZHIQ   SI, DI, DI
-	MOVL    (R8)(SI*8), R14
-	ADDL    DI, R14
+	MOVL    (R8)(SI*8), R11
+	ADDL    DI, R11
 	CMPL    DI, 4(R8)(SI*8)
-	CMOVLLT R14, DI
-	CMPQ    R13, $0x000000ff
-	JEQ     l5
-	MOVQ    pred+32(FP), SI
+	CMOVLLT R11, DI
+	CMPQ    R12, $0x000000ff
+	JEQ     l3
+	MOVQ    (SP), SI
+	MOVQ    16(SI), SI
 	ADDL    (SI), DI
 	MOVL    DI, (SI)
 	MOVW    DI, (R10)
-	XORQ    R11, R11
+	XORQ    R9, R9
 
-l1:
-	MOVQ ac+16(FP), R14
+l4:
+	MOVQ (SP), SI
+	MOVQ 8(SI), R11
 
-l2:
+l5:
 	MOVQ    (AX)(CX*1), SI
 	BSWAPQ  SI
 	SHRXQ   BX, SI, SI
@@ -65,162 +85,195 @@ l2:
 	SHRQ    $0x03, SI
 	ADDQ    SI, CX
 	ORQ     $0x38, BX
-	MOVQ    DX, R13
-	SHRQ    $0x36, R13
-	MOVBQZX (R14)(R13*4), SI
-	MOVBQZX 1(R14)(R13*4), DI
+	MOVQ    DX, R12
+	SHRQ    $0x36, R12
+	MOVBQZX (R11)(R12*4), SI
+	MOVBQZX 1(R11)(R12*4), DI
 	SHRXQ   DI, DX, DI
 	SHLXQ   SI, DX, DX
 	SUBQ    SI, BX
-	MOVBQZX 2(R14)(R13*4), SI
-	MOVBQZX 3(R14)(R13*4), R13
+	MOVBQZX 2(R11)(R12*4), SI
+	MOVBQZX 3(R11)(R12*4), R12
 	BZHIQ   SI, DI, DI
-	MOVL    (R8)(SI*8), R15
-	ADDL    DI, R15
+	MOVL    (R8)(SI*8), R13
+	ADDL    DI, R13
 	CMPL    DI, 4(R8)(SI*8)
-	CMOVLLT R15, DI
-	ADDQ    R13, R11
-	CMPQ    R11, $0x3f
-	JGE     l3
-	MOVBQZX (R12)(R11*1), SI
+	CMOVLLT R13, DI
+	ADDQ    R12, R9
+	CMPQ    R9, $0x3f
+	JGE     l6
+	MOVBQZX 128(R8)(R9*1), SI
 	MOVW    DI, (R10)(SI*2)
-	MOVQ    DX, R13
-	SHRQ    $0x36, R13
-	MOVBQZX (R14)(R13*4), SI
-	MOVBQZX 1(R14)(R13*4), DI
+	MOVQ    DX, R12
+	SHRQ    $0x36, R12
+	MOVBQZX (R11)(R12*4), SI
+	MOVBQZX 1(R11)(R12*4), DI
 	SHRXQ   DI, DX, DI
 	SHLXQ   SI, DX, DX
 	SUBQ    SI, BX
-	MOVBQZX 2(R14)(R13*4), SI
-	MOVBQZX 3(R14)(R13*4), R13
+	MOVBQZX 2(R11)(R12*4), SI
+	MOVBQZX 3(R11)(R12*4), R12
 	BZHIQ   SI, DI, DI
-	MOVL    (R8)(SI*8), R15
-	ADDL    DI, R15
+	MOVL    (R8)(SI*8), R13
+	ADDL    DI, R13
 	CMPL    DI, 4(R8)(SI*8)
-	CMOVLLT R15, DI
-	ADDQ    R13, R11
-	CMPQ    R11, $0x3f
-	JGE     l3
-	MOVBQZX (R12)(R11*1), SI
+	CMOVLLT R13, DI
+	ADDQ    R12, R9
+	CMPQ    R9, $0x3f
+	JGE     l6
+	MOVBQZX 128(R8)(R9*1), SI
 	MOVW    DI, (R10)(SI*2)
-	JMP     l2
+	JMP     l5
+
+l6:
+	JNE  l7
+	MOVW DI, 462(R10)
+	JMP  l2
+
+l7:
+	CMPQ R12, $0x000000ff
+	JEQ  l8
+	SHLQ $0x08, SI
+	ADDQ SI, R9
+	CMPQ R9, $0x00000100
+	JLT  l2
+	JMP  l3
+
+l8:
+	SUBQ $0x000000ff, R9
+	JMP  l3
+
+l2:
+	MOVQ  b+0(FP), SI
+	MOVQ  24(SI), SI
+	SUBQ  CX, SI
+	ANDQ  $0x3f, BX
+	LEAQ  (BX)(SI*8), SI
+	TESTQ SI, SI
+	JLT   l3
+	MOVQ  (SP), DI
+	MOVQ  56(DI), SI
+	ADDQ  SI, 48(DI)
+	MOVQ  $-1, R9
+	ADDQ  $0x40, DI
+	MOVQ  c+24(FP), R10
+	MOVQ  8(R10), SI
+	INCQ  SI
+	MOVQ  DI, (SP)
+	MOVQ  SI, 8(R10)
+	CMPQ  SI, n+16(FP)
+	JLT   l1
+	XORQ  SI, SI
+	MOVQ  SI, 8(R10)
+	MOVQ  units+8(FP), DI
+	MOVQ  DI, (SP)
+	DECQ  (R10)
+	JNZ   l1
 
 l3:
-	JNE  l4
-	MOVW DI, 462(R10)
-	JMP  l5
-
-l4:
-	SHLQ    $0x08, SI
-	ADDQ    R11, SI
-	SUBQ    $0x000000ff, R11
-	CMPQ    R13, $0x000000ff
-	CMOVQNE SI, R11
-
-l5:
 	ANDQ $0x3f, BX
-	MOVQ CX, 32(R9)
-	MOVQ DX, 40(R9)
-	MOVQ BX, 48(R9)
-	MOVQ R11, ret+48(FP)
+	MOVQ b+0(FP), AX
+	MOVQ c+24(FP), SI
+	MOVQ CX, 32(AX)
+	MOVQ DX, 40(AX)
+	MOVQ BX, 48(AX)
+	MOVQ R9, 16(SI)
 	RET
 
-DATA valuesBMI2<>+0(SB)/4, $0x00000000
-DATA valuesBMI2<>+4(SB)/4, $0x00000000
-DATA valuesBMI2<>+8(SB)/4, $0xffffffff
-DATA valuesBMI2<>+12(SB)/4, $0x00000001
-DATA valuesBMI2<>+16(SB)/4, $0xfffffffd
-DATA valuesBMI2<>+20(SB)/4, $0x00000002
-DATA valuesBMI2<>+24(SB)/4, $0xfffffff9
-DATA valuesBMI2<>+28(SB)/4, $0x00000004
-DATA valuesBMI2<>+32(SB)/4, $0xfffffff1
-DATA valuesBMI2<>+36(SB)/4, $0x00000008
-DATA valuesBMI2<>+40(SB)/4, $0xffffffe1
-DATA valuesBMI2<>+44(SB)/4, $0x00000010
-DATA valuesBMI2<>+48(SB)/4, $0xffffffc1
-DATA valuesBMI2<>+52(SB)/4, $0x00000020
-DATA valuesBMI2<>+56(SB)/4, $0xffffff81
-DATA valuesBMI2<>+60(SB)/4, $0x00000040
-DATA valuesBMI2<>+64(SB)/4, $0xffffff01
-DATA valuesBMI2<>+68(SB)/4, $0x00000080
-DATA valuesBMI2<>+72(SB)/4, $0xfffffe01
-DATA valuesBMI2<>+76(SB)/4, $0x00000100
-DATA valuesBMI2<>+80(SB)/4, $0xfffffc01
-DATA valuesBMI2<>+84(SB)/4, $0x00000200
-DATA valuesBMI2<>+88(SB)/4, $0xfffff801
-DATA valuesBMI2<>+92(SB)/4, $0x00000400
-DATA valuesBMI2<>+96(SB)/4, $0xfffff001
-DATA valuesBMI2<>+100(SB)/4, $0x00000800
-DATA valuesBMI2<>+104(SB)/4, $0xffffe001
-DATA valuesBMI2<>+108(SB)/4, $0x00001000
-DATA valuesBMI2<>+112(SB)/4, $0xffffc001
-DATA valuesBMI2<>+116(SB)/4, $0x00002000
-DATA valuesBMI2<>+120(SB)/4, $0xffff8001
-DATA valuesBMI2<>+124(SB)/4, $0x00004000
-GLOBL valuesBMI2<>(SB), RODATA|NOPTR, $128
-
-DATA placesBMI2<>+0(SB)/1, $0x00
-DATA placesBMI2<>+1(SB)/1, $0x01
-DATA placesBMI2<>+2(SB)/1, $0x20
-DATA placesBMI2<>+3(SB)/1, $0x40
-DATA placesBMI2<>+4(SB)/1, $0x21
-DATA placesBMI2<>+5(SB)/1, $0x02
-DATA placesBMI2<>+6(SB)/1, $0x03
-DATA placesBMI2<>+7(SB)/1, $0x22
-DATA placesBMI2<>+8(SB)/1, $0x41
-DATA placesBMI2<>+9(SB)/1, $0x60
-DATA placesBMI2<>+10(SB)/1, $0x80
-DATA placesBMI2<>+11(SB)/1, $0x61
-DATA placesBMI2<>+12(SB)/1, $0x42
-DATA placesBMI2<>+13(SB)/1, $0x23
-DATA placesBMI2<>+14(SB)/1, $0x04
-DATA placesBMI2<>+15(SB)/1, $0x05
-DATA placesBMI2<>+16(SB)/1, $0x24
-DATA placesBMI2<>+17(SB)/1, $0x43
-DATA placesBMI2<>+18(SB)/1, $0x62
-DATA placesBMI2<>+19(SB)/1, $0x81
-DATA placesBMI2<>+20(SB)/1, $0xa0
-DATA placesBMI2<>+21(SB)/1, $0xc0
-DATA placesBMI2<>+22(SB)/1, $0xa1
-DATA placesBMI2<>+23(SB)/1, $0x82
-DATA placesBMI2<>+24(SB)/1, $0x63
-DATA placesBMI2<>+25(SB)/1, $0x44
-DATA placesBMI2<>+26(SB)/1, $0x25
-DATA placesBMI2<>+27(SB)/1, $0x06
-DATA placesBMI2<>+28(SB)/1, $0x07
-DATA placesBMI2<>+29(SB)/1, $0x26
-DATA placesBMI2<>+30(SB)/1, $0x45
-DATA placesBMI2<>+31(SB)/1, $0x64
-DATA placesBMI2<>+32(SB)/1, $0x83
-DATA placesBMI2<>+33(SB)/1, $0xa2
-DATA placesBMI2<>+34(SB)/1, $0xc1
-DATA placesBMI2<>+35(SB)/1, $0xe0
-DATA placesBMI2<>+36(SB)/1, $0xe1
-DATA placesBMI2<>+37(SB)/1, $0xc2
-DATA placesBMI2<>+38(SB)/1, $0xa3
-DATA placesBMI2<>+39(SB)/1, $0x84
-DATA placesBMI2<>+40(SB)/1, $0x65
-DATA placesBMI2<>+41(SB)/1, $0x46
-DATA placesBMI2<>+42(SB)/1, $0x27
-DATA placesBMI2<>+43(SB)/1, $0x47
-DATA placesBMI2<>+44(SB)/1, $0x66
-DATA placesBMI2<>+45(SB)/1, $0x85
-DATA placesBMI2<>+46(SB)/1, $0xa4
-DATA placesBMI2<>+47(SB)/1, $0xc3
-DATA placesBMI2<>+48(SB)/1, $0xe2
-DATA placesBMI2<>+49(SB)/1, $0xe3
-DATA placesBMI2<>+50(SB)/1, $0xc4
-DATA placesBMI2<>+51(SB)/1, $0xa5
-DATA placesBMI2<>+52(SB)/1, $0x86
-DATA placesBMI2<>+53(SB)/1, $0x67
-DATA placesBMI2<>+54(SB)/1, $0x87
-DATA placesBMI2<>+55(SB)/1, $0xa6
-DATA placesBMI2<>+56(SB)/1, $0xc5
-DATA placesBMI2<>+57(SB)/1, $0xe4
-DATA placesBMI2<>+58(SB)/1, $0xe5
-DATA placesBMI2<>+59(SB)/1, $0xc6
-DATA placesBMI2<>+60(SB)/1, $0xa7
-DATA placesBMI2<>+61(SB)/1, $0xc7
-DATA placesBMI2<>+62(SB)/1, $0xe6
-DATA placesBMI2<>+63(SB)/1, $0xe7
-GLOBL placesBMI2<>(SB), RODATA|NOPTR, $64
+DATA tablesBMI2<>+0(SB)/4, $0x00000000
+DATA tablesBMI2<>+4(SB)/4, $0x00000000
+DATA tablesBMI2<>+8(SB)/4, $0xffffffff
+DATA tablesBMI2<>+12(SB)/4, $0x00000001
+DATA tablesBMI2<>+16(SB)/4, $0xfffffffd
+DATA tablesBMI2<>+20(SB)/4, $0x00000002
+DATA tablesBMI2<>+24(SB)/4, $0xfffffff9
+DATA tablesBMI2<>+28(SB)/4, $0x00000004
+DATA tablesBMI2<>+32(SB)/4, $0xfffffff1
+DATA tablesBMI2<>+36(SB)/4, $0x00000008
+DATA tablesBMI2<>+40(SB)/4, $0xffffffe1
+DATA tablesBMI2<>+44(SB)/4, $0x00000010
+DATA tablesBMI2<>+48(SB)/4, $0xffffffc1
+DATA tablesBMI2<>+52(SB)/4, $0x00000020
+DATA tablesBMI2<>+56(SB)/4, $0xffffff81
+DATA tablesBMI2<>+60(SB)/4, $0x00000040
+DATA tablesBMI2<>+64(SB)/4, $0xffffff01
+DATA tablesBMI2<>+68(SB)/4, $0x00000080
+DATA tablesBMI2<>+72(SB)/4, $0xfffffe01
+DATA tablesBMI2<>+76(SB)/4, $0x00000100
+DATA tablesBMI2<>+80(SB)/4, $0xfffffc01
+DATA tablesBMI2<>+84(SB)/4, $0x00000200
+DATA tablesBMI2<>+88(SB)/4, $0xfffff801
+DATA tablesBMI2<>+92(SB)/4, $0x00000400
+DATA tablesBMI2<>+96(SB)/4, $0xfffff001
+DATA tablesBMI2<>+100(SB)/4, $0x00000800
+DATA tablesBMI2<>+104(SB)/4, $0xffffe001
+DATA tablesBMI2<>+108(SB)/4, $0x00001000
+DATA tablesBMI2<>+112(SB)/4, $0xffffc001
+DATA tablesBMI2<>+116(SB)/4, $0x00002000
+DATA tablesBMI2<>+120(SB)/4, $0xffff8001
+DATA tablesBMI2<>+124(SB)/4, $0x00004000
+DATA tablesBMI2<>+128(SB)/1, $0x00
+DATA tablesBMI2<>+129(SB)/1, $0x01
+DATA tablesBMI2<>+130(SB)/1, $0x20
+DATA tablesBMI2<>+131(SB)/1, $0x40
+DATA tablesBMI2<>+132(SB)/1, $0x21
+DATA tablesBMI2<>+133(SB)/1, $0x02
+DATA tablesBMI2<>+134(SB)/1, $0x03
+DATA tablesBMI2<>+135(SB)/1, $0x22
+DATA tablesBMI2<>+136(SB)/1, $0x41
+DATA tablesBMI2<>+137(SB)/1, $0x60
+DATA tablesBMI2<>+138(SB)/1, $0x80
+DATA tablesBMI2<>+139(SB)/1, $0x61
+DATA tablesBMI2<>+140(SB)/1, $0x42
+DATA tablesBMI2<>+141(SB)/1, $0x23
+DATA tablesBMI2<>+142(SB)/1, $0x04
+DATA tablesBMI2<>+143(SB)/1, $0x05
+DATA tablesBMI2<>+144(SB)/1, $0x24
+DATA tablesBMI2<>+145(SB)/1, $0x43
+DATA tablesBMI2<>+146(SB)/1, $0x62
+DATA tablesBMI2<>+147(SB)/1, $0x81
+DATA tablesBMI2<>+148(SB)/1, $0xa0
+DATA tablesBMI2<>+149(SB)/1, $0xc0
+DATA tablesBMI2<>+150(SB)/1, $0xa1
+DATA tablesBMI2<>+151(SB)/1, $0x82
+DATA tablesBMI2<>+152(SB)/1, $0x63
+DATA tablesBMI2<>+153(SB)/1, $0x44
+DATA tablesBMI2<>+154(SB)/1, $0x25
+DATA tablesBMI2<>+155(SB)/1, $0x06
+DATA tablesBMI2<>+156(SB)/1, $0x07
+DATA tablesBMI2<>+157(SB)/1, $0x26
+DATA tablesBMI2<>+158(SB)/1, $0x45
+DATA tablesBMI2<>+159(SB)/1, $0x64
+DATA tablesBMI2<>+160(SB)/1, $0x83
+DATA tablesBMI2<>+161(SB)/1, $0xa2
+DATA tablesBMI2<>+162(SB)/1, $0xc1
+DATA tablesBMI2<>+163(SB)/1, $0xe0
+DATA tablesBMI2<>+164(SB)/1, $0xe1
+DATA tablesBMI2<>+165(SB)/1, $0xc2
+DATA tablesBMI2<>+166(SB)/1, $0xa3
+DATA tablesBMI2<>+167(SB)/1, $0x84
+DATA tablesBMI2<>+168(SB)/1, $0x65
+DATA tablesBMI2<>+169(SB)/1, $0x46
+DATA tablesBMI2<>+170(SB)/1, $0x27
+DATA tablesBMI2<>+171(SB)/1, $0x47
+DATA tablesBMI2<>+172(SB)/1, $0x66
+DATA tablesBMI2<>+173(SB)/1, $0x85
+DATA tablesBMI2<>+174(SB)/1, $0xa4
+DATA tablesBMI2<>+175(SB)/1, $0xc3
+DATA tablesBMI2<>+176(SB)/1, $0xe2
+DATA tablesBMI2<>+177(SB)/1, $0xe3
+DATA tablesBMI2<>+178(SB)/1, $0xc4
+DATA tablesBMI2<>+179(SB)/1, $0xa5
+DATA tablesBMI2<>+180(SB)/1, $0x86
+DATA tablesBMI2<>+181(SB)/1, $0x67
+DATA tablesBMI2<>+182(SB)/1, $0x87
+DATA tablesBMI2<>+183(SB)/1, $0xa6
+DATA tablesBMI2<>+184(SB)/1, $0xc5
+DATA tablesBMI2<>+185(SB)/1, $0xe4
+DATA tablesBMI2<>+186(SB)/1, $0xe5
+DATA tablesBMI2<>+187(SB)/1, $0xc6
+DATA tablesBMI2<>+188(SB)/1, $0xa7
+DATA tablesBMI2<>+189(SB)/1, $0xc7
+DATA tablesBMI2<>+190(SB)/1, $0xe6
+DATA tablesBMI2<>+191(SB)/1, $0xe7
+GLOBL tablesBMI2<>(SB), RODATA|NOPTR, $192

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 var generic = Kernels{
 	Name:   "generic",
-	Block:  blockGeneric,
+	MCUs:   mcusGeneric,
 	IDCT:   idctGeneric,
 	H2V1:   h2v1Generic,
 	H2V2:   h2v2Generic,

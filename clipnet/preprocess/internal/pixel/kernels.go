@@ -11,11 +11,10 @@ type Kernels struct {
 	// Name is "avx512", "avx2" or "generic".
 	Name string
 
-	// Block decodes coefficients of a sequential block, T.81 section F.2: with k = -1 from the first on, which it adds to pred,
-	// else those behind k. It returns k at least 63 at the end of the block, and 256 or more if a value lies beyond it. A
-	// smaller k means that the code behind k is not in the table: it is left for the caller. Data has BlockBytes bytes from the
-	// block's first on.
-	Block func(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int
+	// MCUs decodes sequential MCUs (T.81 section F.2) from the cursor on, until none is left or one block needs its caller: with
+	// K below 63, the code behind K is not in the block's table and is left; with K of 256 or more, a value lies beyond the
+	// block's end; else b has been overrun, which is found at the end of each block.
+	MCUs func(b *Bits, units []Unit, c *Cursor)
 
 	// IDCT transforms groups of [Group] blocks that stand side by side: coefs in the order of [Coef], times quant (64 factors
 	// in rows, products modulo 2^16), into 8 rows of 8*Group*groups samples, stride bytes apart.

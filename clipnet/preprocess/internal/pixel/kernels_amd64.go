@@ -2,7 +2,11 @@
 
 package pixel
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 // machineSets returns the sets in assembly that this machine runs, the fastest first.
 func machineSets() []Kernels {
@@ -18,8 +22,8 @@ func machineSets() []Kernels {
 }
 
 var setAVX512 = Kernels{
-	Name:  "avx512",
-	Block: blockInAssembly,
+	Name: "avx512",
+	MCUs: decodeMCUs,
 	IDCT: func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		idctAVX512(&dst[0], stride, &coefs[0], &quant[0], groups)
 	},
@@ -36,8 +40,8 @@ var setAVX512 = Kernels{
 }
 
 var setAVX2 = Kernels{
-	Name:  "avx2",
-	Block: blockInAssembly,
+	Name: "avx2",
+	MCUs: decodeMCUs,
 	IDCT: func(dst []byte, stride int, coefs []int16, quant *[64]uint16, groups int) {
 		idctAVX2(&dst[0], stride, &coefs[0], &quant[0], groups)
 	},
@@ -53,15 +57,26 @@ var setAVX2 = Kernels{
 	},
 }
 
-func blockInAssembly(b *Bits, dc, ac *Codes, blk *Block, pred *int32, k int) int {
-	type bits = struct { // of Bits
+func decodeMCUs(b *Bits, units []Unit, c *Cursor) {
+	type unit = struct { // of Unit, with the codes as they are in memory
+		DC, AC      *uint32
+		Pred        *int32
+		Row         []int16
+		Block, Step int
+	}
+	mcusBMI2((*bits)(b), (*unit)(unsafe.Pointer(&units[0])), len(units), (*cursor)(c))
+}
+
+// The structures as assembly declares them.
+type (
+	bits = struct {
 		Data     []byte
 		End, Pos int
 		Acc      uint64
 		N        int
 	}
-	return blockBMI2((*bits)(b), (*uint32)(&dc[0]), (*uint32)(&ac[0]), &blk[0], pred, k)
-}
+	cursor = struct{ MCUs, Unit, K int }
+)
 
 // doubleRow doubles all samples but the first and the last by a loop for blocks.
 func doubleRow(dst, src []byte, block int, loop func(dst, src *byte, n int)) {

@@ -289,6 +289,14 @@ func TestShortSlices(t *testing.T) {
 	quant := new([64]uint16)
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		for name, call := range map[string]func(){
+			"mcus row": func() {
+				units := unitsOf(new(Codes), new(int32), 5)
+				units[1].Row = units[1].Row[:Coef(9, 0)+len(Block{})-1]
+				k.MCUs(&Bits{Data: b(BlockBytes)}, units, &Cursor{MCUs: 5, K: -1})
+			},
+			"mcus data": func() {
+				k.MCUs(&Bits{Data: b(BlockBytes - 1)}, unitsOf(new(Codes), new(int32), 5), &Cursor{MCUs: 5, K: -1})
+			},
 			"idct dst":     func() { k.IDCT(b(8*64-1), 64, make([]int16, 512), quant, 2) },
 			"idct stride":  func() { k.IDCT(b(8*64), 63, make([]int16, 512), quant, 2) },
 			"idct coefs":   func() { k.IDCT(b(8*64), 64, make([]int16, 511), quant, 2) },
@@ -410,48 +418,68 @@ func huffmanBits(r *rand.Rand, blocks int) (codes *Codes, long map[int]uint8, da
 	return codes, long, data, want
 }
 
-func TestBlock(t *testing.T) {
+// unitsOf returns units of so many MCUs: the first has two blocks of a row, the others one of the next row.
+func unitsOf(codes *Codes, pred *int32, mcus int) []Unit {
+	rows := [2][]int16{}
+	for i := range rows {
+		rows[i] = make([]int16, Coef((2-i)*mcus-1, 0)+len(Block{})) // to the last block
+	}
+	return []Unit{{codes, codes, pred, rows[0], 0, 2}, {codes, codes, pred, rows[0], 1, 2}, {codes, codes, pred, rows[1], 0, 1}}
+}
+
+func TestMCUs(t *testing.T) {
+	const mcus = 200
 	eachSet(t, func(t *testing.T, k *Kernels) {
-		codes, long, data, want := huffmanBits(random(8), 500)
-		b := &Bits{Data: append(data, make([]byte, BlockBytes)...), End: len(data)}
-		pred := int32(0)
-		for i, w := range want {
-			blk := new(Block)
-			at := -1
-			for at < 63 {
-				if at = k.Block(b, codes, codes, blk, &pred, at); at >= 63 {
-					break
-				}
-				b.Fill()
-				length := LookBits + 1
-				for b.Acc>>(64-length) != 1<<length-2 {
-					length++
-				}
-				c := CodeOf(long[length], length)
-				at += c.Step()
-				blk[Place(at)] = int16(c.Value(b.Acc))
-				b.Skip(c.Total())
+		codes, long, data, want := huffmanBits(random(8), 3*mcus)
+		b, pred := &Bits{Data: append(data, make([]byte, BlockBytes)...), End: len(data)}, int32(0)
+		units := unitsOf(codes, &pred, mcus)
+		c := &Cursor{MCUs: mcus, K: -1}
+		for k.MCUs(b, units, c); c.MCUs > 0; k.MCUs(b, units, c) {
+			if c.K >= 63 {
+				t.Fatalf("stops at %+v", *c)
 			}
-			if at >= 256 || *blk != *w {
-				t.Fatalf("block %d ends at %d with %v, should be %v", i, at, *blk, *w)
+			b.Fill()
+			length := LookBits + 1
+			for b.Acc>>(64-length) != 1<<length-2 {
+				length++
 			}
+			code, u := CodeOf(long[length], length), units[c.Unit]
+			c.K += code.Step()
+			u.Row[Coef(u.Block, 0)+Place(c.K)] = int16(code.Value(b.Acc))
+			b.Skip(code.Total())
+		}
+		if c.Unit != 0 || c.K != -1 || units[0].Block != 2*mcus || units[1].Block != 2*mcus+1 || units[2].Block != mcus {
+			t.Errorf("ends at %+v", *c)
 		}
 		if left := b.Left(); left < 0 || left >= 8 {
 			t.Errorf("%d bits are left", left)
 		}
+		for i, w := range want {
+			row, block := units[i%3].Row, [3]int{i / 3 * 2, i/3*2 + 1, i / 3}[i%3]
+			for j := range 64 {
+				if got, want := row[Coef(block, j)], w[Coef(0, j)]; got != want {
+					t.Fatalf("MCU %d, block %d: coefficient %d is %d, should be %d", i/3, i%3, j, got, want)
+				}
+			}
+		}
 	})
 }
 
-// A run that leads past the block is the caller's to refuse.
-func TestBlockPastItsEnd(t *testing.T) {
-	codes := new(Codes)
-	for i := range codes {
-		codes[i] = CodeOf(0xF1, 1)
+// What is wrong with the data is the caller's to refuse.
+func TestMCUsStop(t *testing.T) {
+	past, endless := new(Codes), new(Codes)
+	for i := range past {
+		past[i], endless[i] = CodeOf(0xF1, 1), CodeOf(0x01, 1)
 	}
 	eachSet(t, func(t *testing.T, k *Kernels) {
-		b, pred := &Bits{Data: make([]byte, BlockBytes)}, int32(0)
-		if at := k.Block(b, codes, codes, new(Block), &pred, -1); at < 256 {
-			t.Errorf("ends at %d", at)
+		pred := int32(0)
+		b, c := &Bits{Data: make([]byte, BlockBytes)}, &Cursor{MCUs: 9, K: -1}
+		if k.MCUs(b, unitsOf(past, &pred, 9), c); c.MCUs != 9 || c.Unit != 0 || c.K < 256 {
+			t.Errorf("a value beyond the block: stops at %+v", *c)
+		}
+		b, c = &Bits{Data: make([]byte, 40+BlockBytes), End: 40}, &Cursor{MCUs: 9, K: -1}
+		if k.MCUs(b, unitsOf(endless, &pred, 9), c); c.MCUs != 9 || c.Unit != 2 || c.K != 63 || b.Left() != 8*40-3*128 {
+			t.Errorf("an overrun: stops at %+v, %d bits left", *c, b.Left())
 		}
 	})
 }
