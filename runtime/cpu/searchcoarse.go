@@ -72,7 +72,8 @@ const (
 	largestCode  = 128
 )
 
-// coarseQueries is up to how many queries are compared with codes one by one.
+// coarseQueries is up to how many queries are compared with codes one by one, where a tile of a product has as many rows. Panels
+// take over where they are faster; where they are not, more queries are bound by arithmetic, of which codes need as much.
 const coarseQueries = 8
 
 // gamma is g, with a margin for the bound's own rounding.
@@ -90,12 +91,17 @@ func (b *coarseBound) begin(dim int) { b.n, b.prepared, b.mean = dim, readAll, b
 // chunk prepares for a search's chunk.
 func (b *coarseBound) chunk(s *search) {
 	c := s.chunk.Coarse
-	b.way = byPanel
-	if s.nq <= coarseQueries {
-		b.way = byQuery
-	}
-	if c == nil || s.dim%simd.ScanDepth != 0 || s.dim > maxPanelDim {
+	switch {
+	case c == nil || s.dim%simd.ScanDepth != 0 || s.dim > maxPanelDim:
 		b.way = readAll
+	case s.nq <= min(coarseQueries, s.dev.k.MR):
+		b.way = byQuery
+	case s.dev.k.FastI8:
+		b.way = byPanel
+	default:
+		b.way = readAll
+	}
+	if b.way == readAll {
 		return
 	}
 	for _, w := range s.workers {

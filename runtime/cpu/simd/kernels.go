@@ -61,6 +61,8 @@ type Kernels struct {
 	// so that with a[i] = scale*u + least (aq[2*i], aq[2*i+1]; see QuantiseU8), bq[j] the scale of column j and bq[NR+j] that times the
 	// sum of its bytes, it is the product of what the bytes stand for. No operation is fused: all sets give the same bits.
 	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32)
+	// FastI8 says that GemmI8 has instructions of its own, and so takes far less time than Gemm.
+	FastI8 bool
 	// RoundPairs rounds x to bfloat16 words, ties to even. It writes whole blocks of 8 words, with zeros behind x.
 	RoundPairs func(dst []uint32, x []float32)
 	// Round rounds x to bfloat16 and leaves it in float32. dst may be x.

@@ -69,7 +69,9 @@ func avx512Words(vnni bool) Kernels {
 	if vnni {
 		quads = quadsNativeAVX512
 	}
-	return setAVX512.words(wideAVX512, quads, roundPairsAVX512, quantiseAVX512)
+	k := setAVX512.words(wideAVX512, quads, roundPairsAVX512, quantiseAVX512)
+	k.FastI8 = vnni
+	return k
 }
 
 // avx512Sets are AVX-512 without and with VDPBF16PS, the faster one first. AMD's cores and Intel's Cooper Lake do two of
