@@ -3,6 +3,7 @@ package search
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -94,7 +95,8 @@ const (
 	unitBytes = 4 << 20
 )
 
-// Search returns each query's results, best first; equal scores are in the order of their rows. Scores are cosines.
+// Search returns each query's results, best first; equal scores are in the order of their rows. Scores are cosines. Where the
+// device has no memory for a batch of queries, smaller ones are scanned for.
 func (x *Index) Search(ctx context.Context, q Query) ([][]Result, error) {
 	out, err := x.answer(ctx, q)
 	if err != nil {
@@ -125,9 +127,15 @@ func (x *Index) answer(ctx context.Context, q Query) ([][]Result, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.setPrefix(q.Prefix)
+	most := maxBatch
 	for lo := 0; lo < len(out); {
-		hi, k := x.batch(lo, q.K, excluded)
-		if err := x.scan(ctx, features[lo*x.g.meta.Dim:hi*x.g.meta.Dim], hi-lo, k, q.Exact); err != nil {
+		hi, k := x.batch(lo, most, q.K, excluded)
+		err := x.scan(ctx, features[lo*x.g.meta.Dim:hi*x.g.meta.Dim], hi-lo, k, q.Exact)
+		if errors.Is(err, runtime.ErrOutOfMemory) && hi-lo > 1 {
+			most = (hi - lo) / 2
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		for i := lo; i < hi; i++ {
@@ -161,9 +169,10 @@ func (x *Index) features(q Query) ([]float32, error) {
 	return all, nil
 }
 
-// batch is the end of the batch that begins with query lo, and the number of hits it needs: the excluded ones come on top.
-func (x *Index) batch(lo, k int, excluded [][]int) (hi, hits int) {
-	for hi = lo; hi < len(excluded) && hi-lo < maxBatch; hi++ {
+// batch is the end of the batch of at most so many that begins with query lo, and the number of hits it needs: the excluded ones come
+// on top.
+func (x *Index) batch(lo, most, k int, excluded [][]int) (hi, hits int) {
+	for hi = lo; hi < len(excluded) && hi-lo < most; hi++ {
 		need := max(hits, min(k+len(excluded[hi]), x.g.rows))
 		if hi > lo && need*(hi-lo+1) > maxHits {
 			break

@@ -196,10 +196,10 @@ func TestIndexBatches(t *testing.T) {
 		}
 	}
 	big := &Index{g: &Gallery{rows: 1 << 20}}
-	if hi, hits := big.batch(0, 1<<19, make([][]int, 100)); hi != maxHits>>19 || hits != 1<<19 {
+	if hi, hits := big.batch(0, maxBatch, 1<<19, make([][]int, 100)); hi != maxHits>>19 || hits != 1<<19 {
 		t.Errorf("a scan for %d results takes %d queries of %d hits", 1<<19, hi, hits)
 	}
-	if hi, hits := big.batch(98, 1<<30, make([][]int, 100)); hi < 99 || hits != 1<<20 {
+	if hi, hits := big.batch(98, maxBatch, 1<<30, make([][]int, 100)); hi < 99 || hits != 1<<20 {
 		t.Errorf("a scan for all results ends at query %d, with %d hits", hi, hits)
 	}
 }
@@ -262,5 +262,60 @@ func TestIndexEmptyGallery(t *testing.T) {
 	got, err := index(t, open(t, path), device(t, 1)).Search(context.Background(), Query{Features: [][]float32{{1, 0, 0}}, K: 5})
 	if err != nil || len(got) != 1 || len(got[0]) != 0 {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// scarce is a device whose searches have memory for few queries.
+type scarce struct {
+	runtime.Device
+	most  int
+	tries []int
+}
+
+func (d *scarce) NewSearch(dim int) (runtime.Search, error) {
+	s, err := d.Device.NewSearch(dim)
+	return &scarceSearch{s, d}, err
+}
+
+type scarceSearch struct {
+	runtime.Search
+	dev *scarce
+}
+
+func (s *scarceSearch) Begin(queries []float32, nq, k int) error {
+	s.dev.tries = append(s.dev.tries, nq)
+	if nq > s.dev.most {
+		return fmt.Errorf("%d queries: %w", nq, runtime.ErrOutOfMemory)
+	}
+	return s.Search.Begin(queries, nq, k)
+}
+
+// Out of memory, half of the queries are tried, with the same results; that one is too much is an error.
+func TestIndexOutOfMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g.isx")
+	write(t, path, testMeta(8), features(21, 100, 8))
+	g := open(t, path)
+	dev := &scarce{Device: device(t, 1), most: 3}
+	x := index(t, g, dev)
+	q := Query{Features: features(22, 11, 8), K: 4}
+	got, err := x.Search(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := index(t, g, dev.Device).Search(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("query %d: %v, want %v", i, got[i], want[i])
+		}
+	}
+	if !slices.Equal(dev.tries, []int{11, 5, 2, 2, 2, 2, 2, 1}) {
+		t.Errorf("batches of %v", dev.tries)
+	}
+	dev.most = 0
+	if _, err := x.Search(context.Background(), q); !errors.Is(err, runtime.ErrOutOfMemory) {
+		t.Errorf("error %v", err)
 	}
 }
