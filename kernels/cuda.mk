@@ -42,6 +42,7 @@ bin/cuda/libemu.so: $(EMU_OBJ) $(KERNEL_OBJ)
 
 test-cuda: bin/cuda/libcuda.a bin/cuda/libemu.so
 	ISEARLE_CUDA_DRIVER=$(CUDA_BIN)/libemu.so $(CUDA_GO) test -tags cuda -timeout 30m ./runtime/cuda/... ./kernels/...
+	ISEARLE_CUDA_DRIVER=$(CUDA_BIN)/libemu.so $(CUDA_GO) test -tags cuda -timeout 30m -run CUDA ./cmd/isearle
 
 vet-cuda: bin/cuda/libcuda.a
 	$(CUDA_GO) vet -tags cuda ./runtime/cuda/... ./kernels/...
