@@ -1,8 +1,8 @@
 // Package cpu is the CPU device: pure Go and assembly, no cgo. It owns a fixed set of workers, packed weights and the
-// execution of Plans in host memory. Activations are f32; weights may be stored in f32.
+// execution of Plans in host memory. Activations are f32; products are made in f32, bf16 or int8 (words.go).
 //
-// Every product is one chain of fused multiply-adds over its whole inner dimension, so an output's bits depend on that
-// dimension and the instruction set only.
+// Every product is one chain of fused multiply-adds over its whole inner dimension, or in int8 a sum of integers, so an output's bits
+// depend on that dimension and the instruction set only.
 package cpu
 
 import (

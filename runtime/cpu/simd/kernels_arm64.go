@@ -6,7 +6,7 @@ package simd
 // one; the rest is portable.
 func machineSets() []Kernels {
 	neon := generic
-	neon.Name, neon.MR, neon.Gemm = "neon", len(gemmTilesNEON), gemmNEON
+	neon.Name, neon.MR, neon.Gemm, neon.GemmWiden = "neon", len(gemmTilesNEON), gemmNEON, gemmWidenNEON
 	return []Kernels{neon}
 }
 
@@ -21,4 +21,9 @@ func gemmNEON(c []float32, ldc int, a []float32, lda, rows int, b []float32, k i
 		ahead, step = &next[0], 4*len(next)/k
 	}
 	gemmTilesNEON[rows-1](&c[0], ldc, &a[0], lda, &b[0], k, acc, ahead, step)
+}
+
+func gemmWidenNEON(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
+	widen(wide, b[:words*genericNR])
+	gemmNEON(c, ldc, a, lda, rows, wide, 2*words, acc, next)
 }

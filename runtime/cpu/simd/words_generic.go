@@ -38,13 +38,18 @@ func roundGeneric(dst, x []float32) {
 }
 
 func gemmWidenGeneric(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
-	for p := range words {
-		low := wide[2*p*genericNR:][:2*genericNR]
-		for j, w := range b[p*genericNR : (p+1)*genericNR] {
-			low[j], low[genericNR+j] = math.Float32frombits(w<<16), math.Float32frombits(w&0xffff0000)
+	widen(wide, b[:words*genericNR])
+	gemmGeneric(c, ldc, a, lda, rows, wide, 2*words, acc, next)
+}
+
+// widen makes floats of a panel of bfloat16 words.
+func widen(wide []float32, b []uint32) {
+	for p := 0; p < len(b); p += genericNR {
+		low, high := wide[2*p:2*p+genericNR], wide[2*p+genericNR:2*p+2*genericNR]
+		for j, w := range b[p : p+genericNR] {
+			low[j], high[j] = math.Float32frombits(w<<16), math.Float32frombits(w&0xffff0000)
 		}
 	}
-	gemmGeneric(c, ldc, a, lda, rows, wide, 2*words, acc, next)
 }
 
 // toBF16 rounds to nearest, ties to even; a NaN becomes quiet.
