@@ -3,6 +3,7 @@ package jpeg
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"math/rand/v2"
@@ -279,17 +280,28 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var d Decoder
-		cfg, err := d.Open(data)
-		if err == nil && cfg.Width*cfg.Height <= 1<<16 {
-			err = d.Decode(make([]byte, cfg.Width*cfg.Height*cfg.Model.Channels()))
+		var first []byte
+		var firstErr error
+		for i, loops := range pixel.All() {
+			d := Decoder{loops: loops}
+			var pix []byte
+			cfg, err := d.Open(data)
+			if err == nil && cfg.Width*cfg.Height <= 1<<16 {
+				pix = make([]byte, cfg.Width*cfg.Height*cfg.Model.Channels())
+				err = d.Decode(pix)
+			}
+			if i == 0 {
+				first, firstErr = pix, err
+			} else if fmt.Sprint(err) != fmt.Sprint(firstErr) || err == nil && !bytes.Equal(pix, first) {
+				t.Errorf("%s: %v, and %s: %v, or other pixels", pixel.All()[0].Name, firstErr, loops.Name, err)
+			}
 		}
-		if err == nil {
+		if firstErr == nil {
 			return
 		}
-		je, ok := errors.AsType[*Error](err)
+		je, ok := errors.AsType[*Error](firstErr)
 		if !ok || je.Offset < 0 || je.Offset > len(data) || je.Reason == "" {
-			t.Errorf("%v", err)
+			t.Errorf("%v", firstErr)
 		}
 	})
 }

@@ -42,7 +42,11 @@ func idctGeneric(dst []byte, stride int, coefs []int16, quant *[64]uint16, group
 		cols := uint32(0) // bit x: column x has something below its first row; bit 8: the first row has more than its first
 		at := Coef(b, 0)
 		for v := range 8 {
-			row, q, out := coefs[at+8*Group*v:][:8], quant[8*v:][:8], blk[8*v:][:8]
+			row, q, out := (*[8]int16)(coefs[at+8*Group*v:]), (*[8]uint16)(quant[8*v:]), (*[8]int32)(blk[8*v:])
+			if row[0]|row[1]|row[2]|row[3]|row[4]|row[5]|row[6]|row[7] == 0 {
+				*out = [8]int32{}
+				continue
+			}
 			for u, c := range row {
 				out[u] = int32(c * int16(q[u]))
 				if c != 0 {
