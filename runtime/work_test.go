@@ -132,6 +132,43 @@ func TestWorkAttention(t *testing.T) {
 	}
 }
 
+// Rows that a list names are read as often as it names them.
+func TestWorkGatherSum(t *testing.T) {
+	tables := map[string][]int32{"live": {2}, "starts": {1, 4, 9, 9}}
+	w := worked(t, tables, func(p *runtime.Plan) runtime.Op {
+		return runtime.GatherSum{Src: p.New("src", runtime.F32, 20, 5), Starts: p.New("starts", runtime.I32, 1, 4), List: p.New("list", runtime.I32, 1, 20),
+			Dst: p.New("dst", runtime.F32, 3, 5), Rows: runtime.Dim{Cap: 3, Live: p.New("live", runtime.I32, 1, 1)}}
+	})
+	if want := 8.0 * 5; w.FLOP != want || w.Bytes != 4*(8*5+2*5+8+3) {
+		t.Errorf("%v FLOP, %v bytes, want %v and %v", w.FLOP, w.Bytes, want, 4*(8*5+2*5+8+3))
+	}
+}
+
+// The backward pass makes five products for attention's two, over the same pairs.
+func TestWorkAttentionGrad(t *testing.T) {
+	const width = 8
+	tables := map[string][]int32{"starts": {0, 3, 5}, "pos": {0, 1, 2, 0, 1}}
+	record := func(grad bool) func(p *runtime.Plan) runtime.Op {
+		return func(p *runtime.Plan) runtime.Op {
+			m := func(name string) runtime.View { return p.New(name, runtime.F32, 5, width) }
+			starts := p.New("starts", runtime.I32, 1, 3)
+			o := runtime.Attention{Q: m("q"), K: m("k"), V: m("v"), Heads: 2, Scale: 1, Causal: true, Seqs: runtime.Fixed(2), QStarts: starts, Starts: starts,
+				QPos: p.New("pos", runtime.I32, 1, 5), MaxKeys: 5, Out: m("out")}
+			if grad {
+				return runtime.AttentionGrad{Attention: o, DOut: m("dout"), DQ: m("dq"), DK: m("dk"), DV: m("dv")}
+			}
+			return o
+		}
+	}
+	forward, backward := worked(t, tables, record(false)), worked(t, tables, record(true))
+	if want := 4.0 * (1 + 2 + 3 + 1 + 2) * width; forward.FLOP != want || backward.FLOP != want*5/2 {
+		t.Errorf("forward %v FLOP, backward %v, want %v and %v", forward.FLOP, backward.FLOP, want, want*5/2)
+	}
+	if want := 4.0 * width * (3*5 + 2*5 + 2*5); backward.Bytes != want { // q, dOut and dQ; k and v; dK and dV
+		t.Errorf("backward %v bytes, want %v", backward.Bytes, want)
+	}
+}
+
 func TestSearchWork(t *testing.T) {
 	c := runtime.Chunk{DType: runtime.BF16, Rows: 10, Data: make([]byte, 10*6*2)}
 	if w := runtime.SearchWork(c, 3, 6); w.FLOP != 2*10*6*3 || w.Bytes != 120 || w.Rows != 10 {

@@ -53,7 +53,7 @@ const (
 	width     = 960
 	height    = 300 // of a panel
 	left      = 88
-	right     = 24
+	right     = 40 // half of a long number
 	title     = 20 // the title's baseline
 	head      = 60 // above the first panel
 	gap       = 60 // under each
