@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"isearle/runtime"
 	"isearle/runtime/cpu/simd"
@@ -24,12 +25,15 @@ type rankedRows struct {
 // mostCandidates is the length of a list that is thinned.
 func (s *search) mostCandidates() int { return 2*s.k + spareCandidates }
 
-// roomForCandidates makes the lists as long as a chunk can: which worker needs them differs from scan to scan.
+// roomForCandidates makes lists, and those of hits, as long as a chunk can: which worker needs them differs from scan to scan.
 func (c *scanner) roomForCandidates() {
 	n := min(c.s.mostCandidates(), c.s.chunk.Rows)
 	for q := range c.s.nq {
 		if cap(c.candidates[q]) < n {
 			c.candidates[q] = make([]key, 0, n)
+		}
+		if t := &c.tops[q]; cap(t.keys) < min(2*t.k, len(t.keys)+c.s.chunk.Rows) {
+			t.keys = slices.Grow(t.keys, min(2*t.k-len(t.keys), c.s.chunk.Rows))
 		}
 	}
 	if all := n * len(c.s.workers); cap(c.ranked.all) < all {
