@@ -121,7 +121,7 @@ class Isearle(Side):
 
 class Peer(Side):
     def __init__(self, o, job, threads):
-        env = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_PROGRESS_BARS="1", OMP_WAIT_POLICY="PASSIVE", TORCHINDUCTOR_CACHE_DIR=f"{o.peers}/inductor")
+        env = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_PROGRESS_BARS="1", TORCHINDUCTOR_CACHE_DIR=f"{o.peers}/inductor")
         for v in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             env[v] = str(threads)
         super().__init__([o.python, "-W", "ignore", f"{HERE}/jobs.py", job, str(threads), o.data], env)
