@@ -13,6 +13,7 @@
 #   oti        steps of textual inversion
 #   report     RESULTS.md from what is in $OUT
 #
+# SHAPES="vit-b-32" leaves bench and profile the other model out, where a command's time is limited.
 # QUICK=1 measures tiny sizes, to see that everything runs. ISEARLE_CUDA_DRIVER names another driver than libcuda.so.1.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -75,6 +76,7 @@ sanitize() {
 	for tool in memcheck racecheck; do
 		(cd "$here/tests" && keep "sanitize-$tool.txt" compute-sanitizer --tool "$tool" --error-exitcode 1 ./cuda.test \
 			-test.run 'TestSearchRounded|TestProductFragments|TestSteadyState|TestConformance/(linear|attention)')
+		tail -n 1 "$OUT/sanitize-$tool.txt" | grep -qx 'exit 0' || failed="$failed sanitize-$tool"
 	done
 }
 
@@ -98,22 +100,23 @@ model() {
 }
 
 bench() {
-	rm -f "$OUT/bench.jsonl" "$OUT/failures.txt"
+	rm -f "$OUT/failures.txt"
 	shapes="vit-b-32 vit-l-14" batches=1,8,32,256 types="bf16 f16 f32" time=2s
 	[ "$QUICK" ] && shapes=tiny batches=1,2 types=f32 time=10ms
 	for shape in ${SHAPES:-$shapes}; do
+		rm -f "$OUT/bench-$shape.jsonl"
 		for type in $types; do
-			bench_lines bench.jsonl embed $(model "$shape") --dtype "$type" --batch "$batches" --time "$time"
+			bench_lines "bench-$shape.jsonl" embed $(model "$shape") --dtype "$type" --batch "$batches" --time "$time"
 		done
-		bench_lines bench.jsonl text $(model "$shape") --dtype "${types%% *}" --batch "${batches%,*},64" --time "$time"
+		bench_lines "bench-$shape.jsonl" text $(model "$shape") --dtype "${types%% *}" --batch "${batches%,*},64" --time "$time"
+		keep "torch-bench-$shape.txt" "$PYTHON" "$here/peers.py" "$shape" "$OUT/torch-bench-$shape.jsonl" ${QUICK:+--quick}
 	done
-	keep torch-bench.txt "$PYTHON" "$here/peers.py" bench "$OUT/torch-bench.jsonl" ${QUICK:+--quick}
 }
 
 profile() {
 	shapes="vit-b-32 vit-l-14" type=bf16 batch=256
 	[ "$QUICK" ] && shapes=tiny type=f32 batch=2
-	for shape in $shapes; do
+	for shape in ${SHAPES:-$shapes}; do
 		keep "profile-$shape.txt" "$isearle" bench embed --device cuda $(model "$shape") --dtype "$type" --batch "$batch" --time 1s --profile
 	done
 }

@@ -14,12 +14,14 @@ def read(folder, name):
 
 
 def lines(folder, name):
+    """The JSON lines of a file, or of those that begin so."""
     out = []
-    for text in read(folder, name).splitlines():
-        try:
-            out.append(json.loads(text))
-        except ValueError:
-            pass
+    for file in sorted(f for f in os.listdir(folder) if re.fullmatch(rf"{name}(-.*)?\.jsonl", f)) if os.path.isdir(folder) else ():
+        for text in read(folder, file).splitlines():
+            try:
+                out.append(json.loads(text))
+            except ValueError:
+                pass
     return out
 
 
@@ -62,16 +64,15 @@ def correctness(folder):
     sanitizers = [(f"compute-sanitizer, {t}", tests(folder, f"sanitize-{t}.txt") or read(folder, "sanitize.txt").strip()) for t in ("memcheck", "racecheck")]
     table(["check", "result"], [("driver", tests(folder, "driver.txt")), ("operations, searches, golden models, OTI, phi", tests(folder, "conform.txt")),
                                 ("random models of true size against the CPU device", tests(folder, "parity.txt")), *sanitizers])
-    parity = re.findall(r"parity_test.go:\d+: (largest.*)", read(folder, "parity.txt"))
-    names = re.findall(r"=== RUN +TestParity/(\S+)", read(folder, "parity.txt"))
-    for name, what in zip(names, parity):
+    parity = re.findall(r"=== RUN +TestParity/(\S+)\n +parity_test.go:\d+: (largest.*)", read(folder, "parity.txt"))
+    for name, what in parity:
         print(f"- {name}: {what}")
     if parity:
         print()
 
 
 def towers(folder):
-    mine, theirs = ours(folder, "bench.jsonl"), lines(folder, "torch-bench.jsonl")
+    mine, theirs = ours(folder, "bench"), lines(folder, "torch-bench")
 
     def mean(job, model, dtype, batch):
         for r in mine:
@@ -103,7 +104,7 @@ def towers(folder):
 
 def searches(folder):
     print("## Exact search, the gallery on the device, queries from the host and hits back\n")
-    mine, theirs = ours(folder, "search.jsonl"), lines(folder, "torch-search.jsonl")
+    mine, theirs = ours(folder, "search"), lines(folder, "torch-search")
     rows = []
     for n, dtype, passes, k, batches in ((10_000_000, "f16", "1", 50, (1, 8, 64, 1024)), (1_000_000, "f32", "1", 50, (1, 8)), (1_000_000, "f32", "2", 50, (1, 8)),
                                          (1_000_000, "f16", "1", 2048, (1, 64))):
@@ -121,7 +122,7 @@ def searches(folder):
 
 def inversion(folder):
     print("## OTI, a gradient step\n")
-    mine = ours(folder, "oti.jsonl")
+    mine = ours(folder, "oti")
     rows = []
     for batch in (32, 1024):
         r = next((x["result"] for x in mine if x.get("batch") == str(batch)), {})

@@ -28,7 +28,7 @@ type search struct {
 	selected   int // seen at the last selection
 	room       int // candidates that there is memory for, by query
 	memory     searchMemory
-	launches   map[string]*driver.Launch
+	launches   map[launchKey]*driver.Launch
 	feed       feed
 	bounds     boundQueries
 }
@@ -58,7 +58,7 @@ func (d *Device) NewSearch(dim int) (runtime.Search, error) {
 	if dim < 1 || dim > maxSearchDim {
 		return nil, fmt.Errorf("%s: search: dimension %d; 1 to %d are possible", d.Name(), dim, maxSearchDim)
 	}
-	return &search{dev: d, dim: dim, depth: blocks(dim, depthAlign) * depthAlign, launches: map[string]*driver.Launch{}}, nil
+	return &search{dev: d, dim: dim, depth: blocks(dim, depthAlign) * depthAlign, launches: map[launchKey]*driver.Launch{}}, nil
 }
 
 func (s *search) errorf(format string, args ...any) error {

@@ -172,9 +172,15 @@ func (s *search) choose(kernel string, shared, k int) error {
 	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a))
 }
 
+// launchKey tells the launches of a search apart that differ in more than grid and arguments.
+type launchKey struct {
+	kernel string
+	shared int
+}
+
 // launch starts a kernel. Its arguments' memory is made once.
 func (s *search) launch(source, kernel string, cfg driver.Config, args []byte) error {
-	key := fmt.Sprint(kernel, cfg.Shared)
+	key := launchKey{kernel, cfg.Shared}
 	l, ok := s.launches[key]
 	if !ok {
 		f, err := s.dev.function(source, kernel)
