@@ -37,14 +37,43 @@ struct HalfProductArgs {
 
 static constexpr int slice = 32, slice_chunks = slice / chunk_elements;
 
-// load_slice sends the slice from k on of rows [first, first + Rows) to a tile. Rows from `rows` on are zeros.
+// Copies is a thread's part of the copies of a slice of Rows rows: one chunk of each row that is so many after the first. What does not
+// change from slice to slice is computed once, since the tensor units leave few instructions between their own.
 template <int Rows, int Threads>
-DEVICE void load_slice(uint16_t *tile, const View &v, int first, int rows, int k, int depth) {
-	for (int i = thread_index(); i < Rows * slice_chunks; i += Threads) {
-		const int row = i / slice_chunks, c = i % slice_chunks, j = k + c * chunk_elements;
-		const int bytes = valid(first + row < rows, j, depth);
-		copy_async(tile_at<slice_chunks>(tile, row, c), row_chunk(v, first + row, j, bytes), bytes);
-	}
+struct Copies {
+	static constexpr int count = Rows * slice_chunks / Threads, apart = Threads / slice_chunks;
+	static_assert(count * Threads == Rows * slice_chunks && apart % 8 == 0, "whole chunks, rows swizzled alike");
+
+	const uint16_t *from; // the first chunk's, in the next slice to send
+	long step;            // elements from chunk to chunk
+	int left, to;         // elements of the row from there on; the chunk's place in a tile
+	uint32_t live;        // bit i: row i is not zeros
+};
+
+// copies are those of rows [first, first + Rows) of a matrix of `rows` rows of `depth` elements, from its first slice on.
+template <int Rows, int Threads>
+DEVICE Copies<Rows, Threads> copies(const View &v, int first, int rows, int depth) {
+	using C = Copies<Rows, Threads>;
+	const int row = thread_index() / slice_chunks, c = thread_index() % slice_chunks;
+	C x;
+	x.from = static_cast<const uint16_t *>(v.data) + (long)(first + row) * v.stride + c * chunk_elements;
+	x.step = (long)C::apart * v.stride;
+	x.left = depth - c * chunk_elements;
+	x.to = (row * slice_chunks + swizzle<slice_chunks>(row, c)) * chunk_elements;
+	x.live = 0;
+	UNROLL
+	for (int i = 0; i < C::count; i++) x.live |= (uint32_t)(first + row + i * C::apart < rows) << i;
+	return x;
+}
+
+// send_slice sends the next slice to a tile.
+template <int Rows, int Threads>
+DEVICE void send_slice(Copies<Rows, Threads> &x, uint16_t *tile) {
+	using C = Copies<Rows, Threads>;
+	const int bytes = x.left >= chunk_elements ? 16 : x.left > 0 ? 2 * x.left : 0;
+	UNROLL
+	for (int i = 0; i < C::count; i++) copy_async(tile + x.to + i * C::apart * slice, x.from + i * x.step, x.live >> i & 1 ? bytes : 0);
+	x.from += slice, x.left -= slice;
 }
 
 template <int Type, int BM, int BN, int WM, int WN, int Stages>
@@ -57,10 +86,12 @@ DEVICE void half_product(const HalfProductArgs &a) {
 	const int slices = (a.k + slice - 1) / slice;
 	const bool busy = m0 + wm < m && n0 + wn < a.n; // a warp whose results nobody wants only copies
 	uint16_t *const as = shared, *const bs = shared + Stages * BM * slice;
+	auto ca = copies<BM, threads>(a.a, m0, m, a.k);
+	auto cb = copies<BN, threads>(a.b, n0, a.n, a.k);
 	const auto send = [&](int s) {
 		if (s < slices) {
-			load_slice<BM, threads>(as + s % Stages * BM * slice, a.a, m0, m, s * slice, a.k);
-			load_slice<BN, threads>(bs + s % Stages * BN * slice, a.b, n0, a.n, s * slice, a.k);
+			send_slice(ca, as + s % Stages * BM * slice);
+			send_slice(cb, bs + s % Stages * BN * slice);
 		}
 		copy_commit();
 	};

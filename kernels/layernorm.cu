@@ -3,6 +3,12 @@
 // Shapes: X [.., n], Out [M, n], both f32, f16 or bf16; gamma, beta f32 [n]; rows optional. Out may be X without rows.
 // A warp a row, two passes over it for the statistics, each lane's elements in ascending order and the lanes in a fixed
 // tree: the bits depend on n only. Moves 2 reads of X (the second and third from cache) and one write; 8 FLOP an element.
+//
+// In front of a product in a half type Out is of that type, and the product reads it: with K the width and tiles of BN columns, 4 K bytes
+// of X read and 2 K written here, 2 K N/BN read there, of which one pass from memory. The other way, statistics here and the
+// normalisation on A's way to shared memory, moves 4 K here and 4 K N/BN there: as many bytes of memory (8 K a row), twice the bytes
+// of second-level cache, and A through registers in place of cp.async, K N/BN times the arithmetic. A row's statistics need the
+// whole row, which a product's block does not have: the residual in front goes through memory.
 #include "operand.cuh"
 
 struct LayerNormArgs {
