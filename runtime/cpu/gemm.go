@@ -67,7 +67,7 @@ func (p *product) ahead(w *worker) []float32 {
 		task = p.pool.first(p.tasks(), w.id)
 	}
 	panel := p.w.panel(task % p.w.panels())
-	return panel[:min(len(panel), partDepth*p.w.nr)]
+	return panel[:p.cut(1, p.parts())*p.w.nr]
 }
 
 // block computes rows first to last-1 of a task's panel in tiles of nearly equal height (50 rows are 12+13+12+13), one part of
