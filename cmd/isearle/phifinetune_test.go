@@ -39,7 +39,7 @@ func TestKilledPhiFinetuneGoesOn(t *testing.T) {
 	list := demoTriplets(t, 24)
 	whole, killed := filepath.Join(t.TempDir(), "phi.safetensors"), filepath.Join(t.TempDir(), "phi.safetensors")
 	args := func(output string, more ...string) []string {
-		return append([]string{"isearle", "phi", "finetune", "-o", output, "--batch", "8", "--epochs", "12", "--save-every", "1", "--holdout", "0.2", "--tokens", "2", list}, more...)
+		return append([]string{"isearle", "phi", "finetune", "-o", output, "--batch", "8", "--epochs", "20", "--save-every", "1", "--validate", "4", "--holdout", "0.2", "--tokens", "2", list}, more...)
 	}
 	must(t, "", args(whole, "--quiet")...)
 	p := start(t, args(killed)...)
@@ -61,7 +61,7 @@ func TestKilledPhiFinetuneGoesOn(t *testing.T) {
 		}
 	}
 	curve := columns(t, strings.TrimSuffix(whole, ".safetensors")+".loss.csv")
-	if n := len(curve["loss"]); n != 12 || curve["loss"][n-1] >= curve["loss"][0] || curve["map_at_10"][0] == "" {
+	if n := len(curve["loss"]); n != 20 || curve["loss"][n-1] >= curve["loss"][0] || curve["map_at_10"][3] == "" || curve["map_at_10"][0] != "" {
 		t.Errorf("curve %v", curve)
 	}
 	var info phiInfo
