@@ -48,6 +48,7 @@ type ImageEncoder struct {
 type imageProgram struct {
 	prog               runtime.Program
 	count, pixels, out runtime.Buffer
+	live               [2]int32 // images and rows, as written to count
 }
 
 // NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.
@@ -160,8 +161,8 @@ func (e *ImageEncoder) giveUp(c int) bool {
 }
 
 func (e *ImageEncoder) encode(ctx context.Context, p *imageProgram, dst, pixels []float32, n int) error {
-	counts := [2]int32{int32(n), int32(n * (1 + e.grid()*e.grid()))}
-	if err := p.count.WriteI32(0, counts[:]); err != nil {
+	p.live = [2]int32{int32(n), int32(n * (1 + e.grid()*e.grid()))}
+	if err := p.count.WriteI32(0, p.live[:]); err != nil {
 		return err
 	}
 	if err := p.pixels.WriteF32(0, pixels); err != nil {

@@ -48,8 +48,8 @@ type compiler struct {
 	err  error
 	last *product // of those compiled so far
 
-	scratch    []float32
-	used, need int
+	scratch, untouched []float32
+	used, need         int
 }
 
 // Compile implements runtime.Device.
@@ -129,8 +129,11 @@ func (c *compiler) floats(n int) []float32 {
 	lo := c.used
 	c.used += n
 	c.need = max(c.need, c.used)
-	if c.used > len(c.scratch) {
-		return make([]float32, n) // of the first pass, never touched
+	if c.used > len(c.scratch) { // in the first pass: never touched, so one piece does for all
+		if n > len(c.untouched) {
+			c.untouched = make([]float32, n)
+		}
+		return c.untouched[:n:n]
 	}
 	return c.scratch[lo:c.used:c.used]
 }
