@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"isearle/runtime"
+	"isearle/weights"
 	"isearle/weights/safetensors"
 	"isearle/weights/torch"
 )
@@ -193,7 +194,10 @@ func (n *Network) names() ([]string, error) {
 }
 
 // Save writes the network as safetensors, atomically.
-func (n *Network) Save(path string) error {
+func (n *Network) Save(path string) error { return n.SaveAs(path, safetensors.F32) }
+
+// SaveAs is Save with the numbers in F32, F16 or BF16, rounded to nearest even; one beyond the type's range is an error.
+func (n *Network) SaveAs(path string, dt safetensors.DType) error {
 	names, err := n.names()
 	if err != nil {
 		return fmt.Errorf("phi: save %q: %w", path, err)
@@ -203,6 +207,11 @@ func (n *Network) Save(path string) error {
 		tensors = append(tensors,
 			safetensors.FromFloat32s(names[i]+".weight", l.W, l.Out, l.In),
 			safetensors.FromFloat32s(names[i]+".bias", l.B, l.Out))
+	}
+	for i, t := range tensors {
+		if tensors[i], err = weights.Cast(t, dt); err != nil {
+			return fmt.Errorf("phi: save %q: %w", path, err)
+		}
 	}
 	meta := map[string]string{MetaArch: n.Arch.String(), "in": strconv.Itoa(n.In()), "out": strconv.Itoa(n.Out())}
 	for k, v := range n.Meta {

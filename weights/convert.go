@@ -87,6 +87,19 @@ func convert(raw []byte, from, to safetensors.DType) ([]byte, error) {
 	return out, checkRange(raw, from, out, to)
 }
 
+// Cast returns a tensor in another floating-point type, rounded to nearest even; a number beyond the type's range is an error.
+func Cast(t safetensors.Tensor, to safetensors.DType) (safetensors.Tensor, error) {
+	if t.DType == to {
+		return t, nil
+	}
+	data, err := convert(t.Data, t.DType, to)
+	if err != nil {
+		return t, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	t.DType, t.Data = to, data
+	return t, nil
+}
+
 // checkRange returns an error for the first number that became infinite and was not.
 func checkRange(raw []byte, from safetensors.DType, out []byte, to safetensors.DType) error {
 	x := make([]float32, len(out)/to.Size())

@@ -64,13 +64,19 @@ func (c *convertCommand) run(_ context.Context, s *session, args []string) error
 			return err
 		}
 	}
-	dtype := safetensors.Invalid
-	if c.dtype != "" {
-		if dtype, err = safetensors.ParseDType(strings.ToUpper(c.dtype)); err != nil {
-			return err
-		}
+	dtype, err := c.numbers(safetensors.Invalid)
+	if err != nil {
+		return err
 	}
 	return weights.Write(args[1], m, layout, dtype)
+}
+
+// numbers is the type that --dtype names.
+func (c *convertCommand) numbers(without safetensors.DType) (safetensors.DType, error) {
+	if c.dtype == "" {
+		return without, nil
+	}
+	return safetensors.ParseDType(strings.ToUpper(c.dtype))
 }
 
 // convertPhi converts what was not read as a CLIP, for a reason, if it is a phi.
@@ -81,10 +87,14 @@ func (c *convertCommand) convertPhi(in, out string, reason error) error {
 		return fmt.Errorf("%w: give --heads", reason)
 	case err != nil:
 		return reason
-	case c.layout != "" || c.dtype != "":
-		return usagef("a phi has neither --layout nor --dtype")
+	case c.layout != "":
+		return usagef("a phi has no --layout")
 	case !strings.HasSuffix(out, ".safetensors"):
 		return usagef("a phi is written as .safetensors, not as %q", out)
 	}
-	return n.Save(out)
+	dtype, err := c.numbers(safetensors.F32)
+	if err != nil {
+		return err
+	}
+	return n.SaveAs(out, dtype)
 }

@@ -248,7 +248,15 @@ func TestConvert(t *testing.T) {
 	write(t, "phi.safetensors", data)
 	must(t, "", "isearle", "convert", "phi.safetensors", "again.safetensors")
 	fails(t, call(t, "", "isearle", "convert", "phi.safetensors", "phi.pt"), exitUsage, "phi.pt")
-	fails(t, call(t, "", "isearle", "convert", "--dtype", "f16", "phi.safetensors", "x.safetensors"), exitUsage, "--dtype")
+	must(t, "", "isearle", "convert", "--dtype", "f16", "again.safetensors", "f16.safetensors")
+	if a, b := len(read(t, "again.safetensors")), len(read(t, "f16.safetensors")); b > a*6/10 {
+		t.Errorf("a phi in f16 takes %d bytes, in f32 %d", b, a)
+	}
+	must(t, "", "isearle", "convert", "f16.safetensors", "widened.safetensors")
+	if !bytes.Equal(read(t, "widened.safetensors"), read(t, "again.safetensors")) {
+		t.Error("the embedded phi, which is of f16, is another one after f32, f16 and f32 again")
+	}
+	fails(t, call(t, "", "isearle", "convert", "--layout", "hf", "phi.safetensors", "x.safetensors"), exitUsage, "--layout")
 	fails(t, call(t, "", "isearle", "convert", "lost.pt", "x.safetensors"), exitFailed, "lost.pt")
 	fails(t, call(t, "", "isearle", "convert", "phi.safetensors"), exitUsage, "IN and OUT")
 }

@@ -2,9 +2,7 @@ package demo
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"image/png"
 	"io"
@@ -14,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	clip "isearle/weights"
 )
 
 // limit is the most that may be embedded.
@@ -191,14 +191,18 @@ func TestPhiBelongsToTheModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, err := Weights()
+	folder, err := Model()
 	if err != nil {
 		t.Fatal(err)
 	}
+	model, err := clip.OpenFS(folder, clip.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
 	tensors, meta := header(t, data)
-	sum := sha256.Sum256(model)
-	if got := meta["model_sha256"]; got != hex.EncodeToString(sum[:]) {
-		t.Errorf("phi was trained for the model %s, embedded is %x", got, sum)
+	if got := meta["model_hash"]; got != model.Hash() {
+		t.Errorf("phi was trained for the model %s, embedded is %s", got, model.Hash())
 	}
 	hidden := 4 * c.Embed
 	want := map[string][]int{

@@ -19,5 +19,11 @@ python="$build/venv/bin/python"
 "$python" "$recipe/train.py" "$build" --schedule "$recipe/training.jsonl" "$@"
 "$python" "$recipe/export.py" "$build" "$out"
 "$python" "$recipe/gallery.py" "$build" "$out"
-"$python" "$recipe/phi.py" "$build" "$out"
+
+# phi is distilled by the product itself, over the model just written.
+[ -f "$build/pictures/03999.png" ] || "$python" "$recipe/pictures.py" "$build" 4000
+(cd "$out" && CGO_ENABLED=0 go build -o "$build/isearle" isearle/cmd/isearle)
+"$build/isearle" phrases --grammar -n 64 -o "$build/phrases.jsonl"
+"$build/isearle" phi train --lr 1e-3 --dropout 0.1 --epochs 60 --phrases "$build/phrases.jsonl" -o "$build/phi.safetensors" "$build/pictures"
+"$build/isearle" convert --dtype f16 "$build/phi.safetensors" "$out/phi.safetensors"
 "$python" "$recipe/evaluate.py" "$build" "$out" oti
