@@ -103,7 +103,6 @@ type ColumnTaps struct {
 
 // Columns are the coefficients of a vertical resize.
 type Columns struct {
-	size   int
 	taps   []ColumnTaps
 	halves []int16
 }
