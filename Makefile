@@ -67,8 +67,9 @@ install: build
 	install -D bin/isearle $(DESTDIR)$(PREFIX)/bin/isearle
 	for c in $(COMMANDS); do ln -sf isearle $(DESTDIR)$(PREFIX)/bin/isearle-$$c; done
 
-# The assembly of the CPU device and of the preprocessing, from their generators.
-kernels:
+# The CUDA kernels from the pinned tool chain (kernels/cuda.mk), and the assembly of the CPU device and of the preprocessing from their
+# generators.
+kernels: kernels-cuda
 	$(GO) generate ./runtime/cpu/simd ./clipnet/preprocess/internal/pixel
 
 generate:

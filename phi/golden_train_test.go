@@ -188,11 +188,7 @@ func replayTraining(t *testing.T, dev *cpu.Device, text *clipnet.TextEncoder, tr
 			name      string
 			got, want float64
 		}{{"total", got.Total, float64(total[step])}, {"gpt", got.GPT, float64(gpt[step])}, {"distillation", got.Distil, float64(distil[step])}} {
-			tol := 1e-5 // AdamW's first steps are all but signs of gradients: they make much of what rounding leaves
-			if step == 0 {
-				tol = 1e-6
-			}
-			if math.Abs(c.got-c.want) > tol*max(1, math.Abs(c.want)) {
+			if math.Abs(c.got-c.want) > 1e-6*max(1, math.Abs(c.want)) {
 				t.Fatalf("step %d: %s loss %v, want %v", step, c.name, c.got, c.want)
 			}
 		}
