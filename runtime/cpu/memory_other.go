@@ -4,4 +4,6 @@ package cpu
 
 func mapped(int) []byte { return nil }
 
+func settle([]byte) {}
+
 func unmap([]byte) {}
