@@ -263,6 +263,16 @@ func (e *Engine) Vocabulary() ([]float32, error) {
 // Prompt is the prompt of a composed query with a relative caption.
 func (e *Engine) Prompt(caption string) tokenizer.Prompt { return e.template.Fill(caption) }
 
+// forGradients are what takes prompts through the text tower and back.
+func (e *Engine) forGradients() (*clipnet.TextEncoder, *tokenizer.Tokenizer, error) {
+	text, err := e.gradient()
+	if err != nil {
+		return nil, nil, err
+	}
+	tok, err := e.words()
+	return text, tok, err
+}
+
 // Tokenizer is the model's.
 func (e *Engine) Tokenizer() (*tokenizer.Tokenizer, error) { return e.words() }
 

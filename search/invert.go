@@ -9,11 +9,7 @@ import (
 
 // OTI returns an Inverter over the model's text tower. phrases may be nil if the options' LambdaGPT is 0.
 func (e *Engine) OTI(phrases *oti.Phrases, o oti.Options) (*oti.Inverter, error) {
-	text, err := e.gradient()
-	if err != nil {
-		return nil, err
-	}
-	tok, err := e.words()
+	text, tok, err := e.forGradients()
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +21,7 @@ func (e *Engine) EncodeConcepts(ctx context.Context, names []string, progress fu
 	if len(names) == 0 {
 		return nil, fmt.Errorf("search: encode concepts: there are none")
 	}
-	text, err := e.gradient()
-	if err != nil {
-		return nil, err
-	}
-	tok, err := e.words()
+	text, tok, err := e.forGradients()
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,7 @@ func (e *Engine) TrainPhi(phrases *oti.Phrases, examples []phi.Example, o phi.Tr
 	var tok *tokenizer.Tokenizer
 	if o.LambdaGPT > 0 {
 		var err error
-		if text, err = e.gradient(); err != nil {
-			return nil, err
-		}
-		if tok, err = e.words(); err != nil {
+		if text, tok, err = e.forGradients(); err != nil {
 			return nil, err
 		}
 	}
@@ -26,11 +23,7 @@ func (e *Engine) TrainPhi(phrases *oti.Phrases, examples []phi.Example, o phi.Tr
 
 // TunePhi prepares the training of a textual inversion network on triplets, beginning with n, which stays as it is.
 func (e *Engine) TunePhi(n *phi.Network, triplets []phi.Triplet, o phi.TuneOptions) (*phi.Tuner, error) {
-	text, err := e.gradient()
-	if err != nil {
-		return nil, err
-	}
-	tok, err := e.words()
+	text, tok, err := e.forGradients()
 	if err != nil {
 		return nil, err
 	}

@@ -60,28 +60,20 @@ func (t Template) Fill(caption string) Prompt {
 
 // Repeat returns the template with n pseudo-words, spaces between them, in the place of each.
 func (t Template) Repeat(n int) Template {
-	var out Template
-	for i, texts := range t.pieces {
-		if i > 0 {
-			for range n - 1 {
-				out.pieces = append(out.pieces, []string{" "})
-			}
-		}
-		out.pieces = append(out.pieces, texts)
-	}
-	return out
+	return Template{pieces: repeated(t.pieces, n, []string{" "})}
 }
 
 // Repeat is [Template.Repeat] of a prompt.
-func (p Prompt) Repeat(n int) Prompt {
-	var out Prompt
-	for i, text := range p.Pieces {
-		if i > 0 {
-			for range n - 1 {
-				out.Pieces = append(out.Pieces, " ")
-			}
+func (p Prompt) Repeat(n int) Prompt { return Prompt{Pieces: repeated(p.Pieces, n, " ")} }
+
+// repeated puts n-1 times space between two pieces.
+func repeated[T any](pieces []T, n int, space T) []T {
+	var out []T
+	for i, p := range pieces {
+		for j := 1; i > 0 && j < n; j++ {
+			out = append(out, space)
 		}
-		out.Pieces = append(out.Pieces, text)
+		out = append(out, p)
 	}
 	return out
 }

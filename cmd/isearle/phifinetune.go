@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -165,28 +160,13 @@ func (c *phiFinetuneCommand) train(ctx context.Context, s *session, tuner *phi.T
 		defer v.close()
 		o.Validate = v.score
 	}
-	progress := s.console.Start("steps", c.tune.Epochs*tuner.StepsPerEpoch())
-	defer progress.Stop()
-	done := 0
-	o.Steps = func(n int) { progress.Add(n - done); done = n }
-	_, err := os.Stat(o.Checkpoint)
-	goingOn := err == nil
-	o.Saved = func(curve []phi.Record) error {
-		if len(curve) == 0 {
-			return nil
+	say := func(r phi.Record) string {
+		if r.Score == nil {
+			return ""
 		}
-		r := curve[len(curve)-1]
-		text := fmt.Sprintf("epoch %d of %d: loss %.4f", r.Epoch, c.tune.Epochs, r.Total)
-		if r.Score != nil {
-			text += fmt.Sprintf(", mAP@%d %.2f %% of %d triplets held out", validateDepth, 100**r.Score, d.held())
-		}
-		if goingOn {
-			text, goingOn = "going on after "+text, false
-		}
-		s.notef("%s", text)
-		return c.curves(curve)
+		return fmt.Sprintf(", mAP@%d %.2f %% of %d triplets held out", validateDepth, 100**r.Score, d.held())
 	}
-	return tuner.Run(ctx, o)
+	return runEpochs(ctx, s, tuner, c.tune.Epochs, o, say, c.curves)
 }
 
 // curves writes the loss and the score beside the output, as numbers and as a picture.
@@ -216,22 +196,11 @@ func (c *phiFinetuneCommand) finish(eng *engine, tuner *phi.Tuner, d *tripletDat
 	if err != nil {
 		return err
 	}
-	options, err := json.Marshal(c.tune)
-	if err != nil {
-		return err
-	}
-	model := eng.Model()
 	if before := n.Meta["method"]; before != "" {
 		n.Meta["began_with"] = before
 	}
-	n.Meta[phi.MetaModel], n.Meta["model"] = model.Hash, model.Name
-	n.Meta["method"], n.Meta["options"] = "triplets", string(options)
-	n.Meta["examples"] = strconv.Itoa(len(d.learnt()))
-	if err := n.Save(c.output); err != nil {
+	if err := describeTraining(n, eng, "triplets", c.tune, len(d.learnt())); err != nil {
 		return err
 	}
-	if err := os.Remove(c.checkpoint()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return keepNetwork(n, c.output, c.checkpoint())
 }

@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -153,31 +148,17 @@ func (c *phiTrainCommand) distil(ctx context.Context, s *session, eng *engine, t
 		defer v.close()
 		o.Validate = v.score
 	}
-	progress := s.console.Start("steps", c.train.Epochs*trainer.StepsPerEpoch())
-	defer progress.Stop()
-	done := 0
-	o.Steps = func(n int) { progress.Add(n - done); done = n }
-	_, err := os.Stat(o.Checkpoint)
-	goingOn := err == nil
-	o.Saved = func(curve []phi.Record) error {
-		if len(curve) == 0 {
-			return nil
-		}
-		r := curve[len(curve)-1]
-		text := fmt.Sprintf("epoch %d of %d: loss %.4f", r.Epoch, c.train.Epochs, r.Total)
+	say := func(r phi.Record) string {
+		text := ""
 		if c.train.LambdaGPT > 0 {
 			text += fmt.Sprintf(", distillation %.4f, phrases %.4f", r.Distil, r.GPT)
 		}
 		if r.Score != nil {
 			text += fmt.Sprintf(", mAP@10 %.2f %%", 100**r.Score)
 		}
-		if goingOn {
-			text, goingOn = "going on after "+text, false
-		}
-		s.notef("%s", text)
-		return c.curves(curve)
+		return text
 	}
-	return trainer.Run(ctx, o)
+	return runEpochs(ctx, s, trainer, c.train.Epochs, o, say, c.curves)
 }
 
 // finish writes the network, and removes the checkpoint when it stands.
@@ -186,24 +167,13 @@ func (c *phiTrainCommand) finish(eng *engine, trainer *phi.Trainer, d *trainData
 	if err != nil {
 		return err
 	}
-	options, err := json.Marshal(c.train)
-	if err != nil {
+	if err := describeTraining(n, eng, "distillation", c.train, len(d.ids)); err != nil {
 		return err
 	}
-	model := eng.Model()
-	n.Meta[phi.MetaModel], n.Meta["model"] = model.Hash, model.Name
-	n.Meta["method"], n.Meta["options"] = "distillation", string(options)
-	n.Meta["examples"] = strconv.Itoa(len(d.ids))
 	for _, key := range []string{"method", "options"} {
 		if v := d.words.Meta[key]; v != "" {
 			n.Meta["words_"+key] = v
 		}
 	}
-	if err := n.Save(c.output); err != nil {
-		return err
-	}
-	if err := os.Remove(c.checkpoint()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return keepNetwork(n, c.output, c.checkpoint())
 }
