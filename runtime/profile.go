@@ -19,6 +19,19 @@ type Event struct {
 	Start time.Duration // since the call of Profile
 	Time  time.Duration
 	Work
+	Kernels []Kernel // what was launched for it, in order; nil on a device that launches nothing
+	Graph   bool     // it belongs to a graph: a run that is not profiled is one launch, whatever the number of kernels
+}
+
+// Kernel is one launch of a device's kernel, a part of an operation's execution.
+type Kernel struct {
+	Name  string        // of the function: operation, type, tile
+	Start time.Duration // since the call of Profile
+	Time  time.Duration
+	// Work is the kernel's own: what it has to read and write itself, matrices between two kernels of the operation included, so
+	// that the Bytes of several kernels may be more than the operation's. Shape is the operation's. It is zero where it depends
+	// on values.
+	Work
 }
 
 // Roofline is implemented by a Device that can measure what it does at most (Williams, Waterman and Patterson, Roofline, CACM 2009).

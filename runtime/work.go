@@ -47,13 +47,15 @@ type cost struct {
 	w     Work
 }
 
-// live is the live extent of d.
-func (c *cost) live(d Dim) int {
+// LiveIn is the live extent of d in a run whose tables are as Plan.Work takes them.
+func (d Dim) LiveIn(table func(View) []int32) int {
 	if d.Live.Absent() {
 		return d.Cap
 	}
-	return min(max(int(c.table(d.Live)[0]), 0), d.Cap)
+	return min(max(int(table(d.Live)[0]), 0), d.Cap)
 }
+
+func (c *cost) live(d Dim) int { return d.LiveIn(c.table) }
 
 // rows sets the operation's extent and returns it.
 func (c *cost) rows(d Dim) int {
@@ -356,30 +358,43 @@ func (o Multiply) work(c *cost) {
 	c.touch(n, o.X, o.Y, o.Out)
 }
 
-// work counts the multiply-adds of both passes by the taps' counts.
 func (o Resample) work(c *cost) {
-	n := c.rows(o.Images)
+	c.rows(o.Images)
 	c.shape("to %d", o.Size)
-	places, taps := c.table(o.Places), c.table(o.Taps)
+	for _, w := range o.Passes(c.table) {
+		c.w.FLOP += w.FLOP
+		c.w.Bytes += w.Bytes
+	}
+}
+
+// Passes is the Work of each of the two passes in one run, for a table as Plan.Work takes it; without Shape. FLOP are the multiply-adds
+// of the taps.
+func (o Resample) Passes(table func(View) []int32) [2]Work {
+	const out = 4 * 3 // bytes of a pixel
+	n := o.Images.LiveIn(table)
+	places, taps := table(o.Places), table(o.Taps)
+	axis := 4 * n * o.Size * (2 + o.Most) // bytes of the taps of one direction
+	passes := [2]Work{{Rows: n, DType: F32, Bytes: float64(axis)}, {Rows: n, DType: F32, Bytes: float64(axis + n*out*o.Size*o.Size)}}
 	for i := range n {
 		w, h, columns := int(places[5*i+1]), int(places[5*i+2]), places[5*i+3] != 0
-		sums := [2]int{}
-		for axis := range sums {
-			for x := range o.Size {
-				sums[axis] += int(taps[((2*i+axis)*o.Size+x)*(2+o.Most)+1])
-			}
-		}
-		mid := h * o.Size
+		first, second, lines := 0, 1, h // directions, and the lines that the first pass makes
 		if columns {
-			mid = o.Size * w
-			c.flop(2*3*w, sums[1])
-			c.flop(2*3*o.Size, sums[0])
-		} else {
-			c.flop(2*3*h, sums[0])
-			c.flop(2*3*o.Size, sums[1])
+			first, second, lines = 1, 0, w
 		}
-		c.w.Bytes += float64(3*w*h + 2*3*mid)
+		mid := float64(3 * lines * o.Size)
+		passes[0].FLOP += 2 * 3 * float64(lines) * float64(o.taps(taps, 2*i+first))
+		passes[1].FLOP += 2 * 3 * float64(o.Size) * float64(o.taps(taps, 2*i+second))
+		passes[0].Bytes += float64(3*w*h) + mid
+		passes[1].Bytes += mid
 	}
-	c.touch(n, o.Out)
-	c.tables(n, o.Taps)
+	return passes
+}
+
+// taps is the number of coefficients of a line of the output, in direction i: of image i/2, columns if i is even.
+func (o Resample) taps(table []int32, i int) int {
+	n := 0
+	for x := range o.Size {
+		n += int(table[(i*o.Size+x)*(2+o.Most)+1])
+	}
+	return n
 }

@@ -8,7 +8,7 @@
 #   parity     random ViT-B/32 and ViT-L/14 of true size against the CPU device
 #   sanitize   a part of conform under compute-sanitizer, where it is installed
 #   bench      images and captions, isearle and PyTorch: eager, torch.compile with CUDA graphs, in f32, f16 and bf16
-#   profile    where the time of a run goes, operation by operation, against the roofline
+#   profile    where the time of a run goes, by operation and by kernel, against the roofline
 #   search     searches of 10 million x 512, isearle and torch.topk
 #   oti        steps of textual inversion
 #   report     RESULTS.md from what is in $OUT

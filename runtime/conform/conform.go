@@ -207,6 +207,9 @@ func (b *Builder) read(prog runtime.Program) [][]float32 {
 	return out
 }
 
+// Run runs a case once, at full extent, and compares nothing.
+func Run(tb testing.TB, dev runtime.Device, c Case) { run(tb, dev, c, c.Cap, false) }
+
 // Ops runs the table: each case against the reference at full and partial extent, then for equal bits with other thread
 // counts, with fewer live rows and from a Program that has run before. open returns a device with so many threads.
 func Ops(t *testing.T, open func(threads int) runtime.Device) {

@@ -82,16 +82,17 @@ type halfAttentionGradArgs struct {
 func (c *compiler) attentionGrad(o runtime.AttentionGrad) {
 	a := attentionGradArgs{c.attentionArgs(o.Attention), c.view(o.DOut), c.view(o.DQ), c.view(o.DK), c.view(o.DV), c.scratch(o.Q.Rows, 3*o.Heads)}
 	outs := []view{a.DOut, a.DQ, a.DK, a.DV}
+	wq, wk := attentionGradWorks(o, a)
 	c.alike(a.Forward.Q, outs...)
 	if d := tensorDepth(o.Attention, gradDepth, append(a.Forward.views(), outs...)...); d > 0 {
 		name, n := fmt.Sprintf("_%s_%d", a.Forward.dtype(), d), d // of the tile of queries in halfattentiongrad_k
 		h := halfAttentionGradArgs{a, c.i32(blocks(o.MaxKeys, attentionTile)), 0}
-		c.launch("halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 12*attentionTile*d), h)
-		c.launch("halfattentiongrad.cu", "halfattentiongrad_k"+name, heads64(o.Attention, 4*attentionTile*d+8*n*d+32*n), h)
+		c.part(wq, "halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 12*attentionTile*d), h)
+		c.part(wk, "halfattentiongrad.cu", "halfattentiongrad_k"+name, heads64(o.Attention, 4*attentionTile*d+8*n*d+32*n), h)
 		return
 	}
-	c.launch("attentiongrad.cu", "attentiongrad_q_"+a.Forward.dtype().String(), heads(o.Q.Rows, o.Heads, 32), a)
-	c.launch("attentiongrad.cu", "attentiongrad_k_"+a.Forward.dtype().String(), heads(o.K.Rows, o.Heads, 64), a)
+	c.part(wq, "attentiongrad.cu", "attentiongrad_q_"+a.Forward.dtype().String(), heads(o.Q.Rows, o.Heads, 32), a)
+	c.part(wk, "attentiongrad.cu", "attentiongrad_k_"+a.Forward.dtype().String(), heads(o.K.Rows, o.Heads, 64), a)
 }
 
 func (a attentionArgs) dtype() runtime.DType { return runtime.DType(a.Q.DType) }

@@ -112,7 +112,7 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
-// A profiled run reports every operation once, in order, with its live work and a time, and gives the same bits.
+// A profiled run reports every operation once, in order, with its kernels, their live work and times, and gives the same bits.
 func TestProfile(t *testing.T) {
 	d := emulated(t, Options{})
 	p, x, y := chain(t, d)
@@ -148,6 +148,9 @@ func TestProfile(t *testing.T) {
 		if e.Plan != "chain" || e.Index != i || e.Name != name || e.Time <= 0 || e.Rows != 5 || i > 0 && e.Start < got[i-1].Start+got[i-1].Time {
 			t.Errorf("event %d is %+v", i, e)
 		}
+		if name == "linear" {
+			checkLinearKernels(t, e)
+		}
 	}
 	d.Profile(nil)
 	before := d.count(t)
@@ -156,6 +159,23 @@ func TestProfile(t *testing.T) {
 	}
 	if after := d.count(t); after.Graphs != before.Graphs+1 {
 		t.Error("a run that is not profiled is no graph")
+	}
+}
+
+// checkLinearKernels checks the kernels of chain's Linears: 5 rows of 8, normalised, times [8, 8].
+func checkLinearKernels(t *testing.T, e runtime.Event) {
+	t.Helper()
+	if len(e.Kernels) != 2 || !e.Graph {
+		t.Fatalf("%d kernels, of a graph: %v", len(e.Kernels), e.Graph)
+	}
+	for i, want := range []runtime.Kernel{
+		{Name: "layernorm", Work: runtime.Work{FLOP: 8 * 5 * 8, Bytes: 4 * (2*5*8 + 2*8)}}, // rows in and out, gamma and beta
+		{Name: "product", Work: runtime.Work{FLOP: 2 * 5 * 8 * 8, Bytes: 4 * (2*5*8 + 8*8)}},
+	} {
+		k := e.Kernels[i]
+		if k.Name != want.Name || k.FLOP != want.FLOP || k.Bytes != want.Bytes || k.Rows != 5 || k.Time <= 0 {
+			t.Errorf("kernel %d is %+v, want %+v", i, k, want)
+		}
 	}
 }
 

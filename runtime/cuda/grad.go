@@ -21,7 +21,11 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 		if o.DPre.Absent() {
 			a.DPre = c.scratchOf(c.factors(new(product), o.W, o.Dense), o.Rows.Cap, out)
 		}
-		c.launch("lineargrad.cu", "actgrad", warps(o.Rows.Cap), a)
+		flop, bytes := 0.0, rowBytes(a.DY, a.DPre)
+		if o.Act != runtime.Identity {
+			flop, bytes = float64(out), bytes+rowBytes(a.Pre)
+		}
+		c.part(rowsWork(o.Rows, 1, runtime.F32, flop, bytes, 0), "lineargrad.cu", "actgrad", warps(o.Rows.Cap), a)
 		dpre = a.DPre
 	}
 	if o.DX.Absent() {
@@ -43,9 +47,11 @@ type colSumArgs struct {
 func (c *compiler) weightGrad(o runtime.WeightGrad) {
 	p := productArgs{A: c.view(o.DPre), B: c.view(o.X), C: c.view(o.DW), M: fixed(o.DW.Rows), K: c.dim(o.Rows, 1), N: c.i32(o.DW.Cols)}
 	p.ARow, p.ACol, p.BRow, p.BCol = 1, int64(p.A.Stride), 1, int64(p.B.Stride)
-	c.f32Product(p, o.DW.Rows)
+	flop := 2 * float64(o.DW.Rows) * float64(o.DW.Cols)
+	c.f32Product(rowsWork(o.Rows, 1, runtime.F32, flop, rowBytes(p.A, p.B), float64(o.DW.Rows)*rowBytes(p.C)), p, o.DW.Rows)
 	if !o.DBias.Absent() {
-		c.launch("lineargrad.cu", "colsum", driver.Config{Grid: [3]int{blocks(o.DPre.Cols, 128), 1, 1}, Block: 128},
+		sums := rowsWork(o.Rows, 1, runtime.F32, float64(o.DPre.Cols), rowBytes(p.A), 4*float64(o.DPre.Cols))
+		c.part(sums, "lineargrad.cu", "colsum", driver.Config{Grid: [3]int{blocks(o.DPre.Cols, 128), 1, 1}, Block: 128},
 			colSumArgs{p.A, c.pointer(o.DBias), p.K})
 	}
 }
@@ -138,14 +144,20 @@ func (c *compiler) infoNCE(o runtime.InfoNCE) {
 	a := infoNCEArgs{A: c.view(o.A), B: c.view(o.B), J: c.scratch(2*rows, width), Lengths: c.scratch(2*rows, 1), S: c.scratch(2*rows, 2*rows),
 		LSE: c.scratch(2*rows, 1), Terms: c.scratch(2*rows, 1), G: c.scratch(rows, 2*rows), DB: c.view(o.DB), Loss: c.view(o.Loss),
 		N: c.dim(o.Rows, 1), Tau: o.Tau, Weight: o.Weight}
-	launch := func(kernel string, rows int) { c.launch("infonce.cu", kernel, warps(rows), a) }
-	launch("infonce_unit", 2*rows)
-	c.f32Product(productArgs{A: a.J, B: a.J, C: a.S, M: fixed(2 * rows), K: fixed(width), N: c.i32(2 * rows)}.straight(), 2*rows)
-	launch("infonce_lse", 2*rows)
-	c.launch("infonce.cu", "infonce_loss", driver.Config{Grid: [3]int{1, 1, 1}, Block: 32}, a)
-	launch("infonce_weights", rows)
+	launch := func(kernel string, rows int, w kernelWork) { c.part(w, "infonce.cu", kernel, warps(rows), a) }
+	// Of n live rows of width w: S is [2n, 2n], G [n, 2n], the matrices of rows [2n, w] and [n, w]; four bytes an element.
+	work := func(flop, elements func(n, w float64) float64) kernelWork {
+		return infoNCEWork(o, flop, func(n, w float64) float64 { return 4 * elements(n, w) })
+	}
+	launch("infonce_unit", 2*rows, work(func(n, w float64) float64 { return 3 * 2 * n * w }, func(n, w float64) float64 { return 4*n*w + 2*n }))
+	c.f32Product(work(func(n, w float64) float64 { return 8 * n * n * w }, func(n, w float64) float64 { return 2*n*w + 4*n*n }),
+		productArgs{A: a.J, B: a.J, C: a.S, M: fixed(2 * rows), K: fixed(width), N: c.i32(2 * rows)}.straight(), 2*rows)
+	launch("infonce_lse", 2*rows, work(func(n, w float64) float64 { return 2 * 4 * n * n }, func(n, w float64) float64 { return 4*n*n + 4*n }))
+	c.part(work(func(n, w float64) float64 { return 2 * n }, func(n, w float64) float64 { return 2*n + 1 }), "infonce.cu", "infonce_loss",
+		driver.Config{Grid: [3]int{1, 1, 1}, Block: 32}, a)
+	launch("infonce_weights", rows, work(func(n, w float64) float64 { return 4 * 2 * n * n }, func(n, w float64) float64 { return 4*n*n + 2*n }))
 	p := productArgs{A: a.G, B: a.J, C: a.DB, M: a.N, K: fixed(2 * rows), N: c.i32(width)}.straight()
 	p.BRow, p.BCol = 1, int64(width)
-	c.f32Product(p, rows)
-	launch("infonce_through", rows)
+	c.f32Product(work(func(n, w float64) float64 { return 4 * n * n * w }, func(n, w float64) float64 { return 2*n*n + 3*n*w }), p, rows)
+	launch("infonce_through", rows, work(func(n, w float64) float64 { return 6 * n * w }, func(n, w float64) float64 { return 3*n*w + n }))
 }

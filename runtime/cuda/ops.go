@@ -75,7 +75,13 @@ type layerNormArgs struct {
 
 // normalise writes norm(x[rows[i]]) to out; without a norm the rows as they are.
 func (c *compiler) normalise(x, out view, rows runtime.View, n runtime.Norm, m runtime.Dim) {
-	c.launch("layernorm.cu", "layernorm", warps(m.Cap), layerNormArgs{x, out, c.table(rows), c.norm(n), c.dim(m, 1)})
+	c.rows(layerNormArgs{X: x, Out: out, Rows: c.table(rows), Norm: c.norm(n)}, m, 1)
+}
+
+// rows launches layernorm over the rows of m, times each.
+func (c *compiler) rows(a layerNormArgs, m runtime.Dim, each int) {
+	a.M = c.dim(m, each)
+	c.part(normWork(a, m, each), "layernorm.cu", "layernorm", warps(m.Cap*each), a)
 }
 
 func (c *compiler) layerNorm(o runtime.LayerNorm) {
@@ -134,7 +140,8 @@ func (c *compiler) project(o runtime.Project) {
 	}
 	c.product(p)
 	if o.Unit {
-		c.launch("unitrows.cu", "unitrows", warps(o.Rows.Cap), unitRowsArgs{p.C, c.dim(o.Rows, 1)})
+		c.part(rowsWork(o.Rows, 1, runtime.F32, 3*float64(out), rowBytes(p.C, p.C), 0), "unitrows.cu", "unitrows", warps(o.Rows.Cap),
+			unitRowsArgs{p.C, c.dim(o.Rows, 1)})
 	}
 }
 
@@ -158,8 +165,10 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	rows := o.Images.Cap * each
 	p := product{C: c.scratch(rows, out), M: o.Images, Each: each, K: in, N: out}
 	p.A = c.scratchOf(c.factors(&p, o.W, runtime.View{}), rows, in)
-	c.launch("patchembed.cu", "patches", warps(rows), patchesArgs{c.view(o.Pixels), p.A, c.i32(o.Size), c.i32(o.Patch), c.dim(o.Images, each)})
+	c.part(rowsWork(o.Images, each, runtime.F32, 0, 4*float64(in)+rowBytes(p.A), 0), "patchembed.cu", "patches", warps(rows),
+		patchesArgs{c.view(o.Pixels), p.A, c.i32(o.Size), c.i32(o.Patch), c.dim(o.Images, each)})
 	c.product(p)
-	c.launch("patchembed.cu", "patchjoin", warps(o.Images.Cap*o.Rows()), patchJoinArgs{E: p.C, Pos: c.view(o.Pos), Out: c.view(o.Out),
-		First: c.pointer(o.Class), M: c.dim(o.Images, o.Rows()), Length: c.i32(o.Rows())})
+	a := patchJoinArgs{E: p.C, Pos: c.view(o.Pos), Out: c.view(o.Out), First: c.pointer(o.Class), M: c.dim(o.Images, o.Rows()), Length: c.i32(o.Rows())}
+	c.part(rowsWork(o.Images, o.Rows(), runtime.F32, float64(out), rowBytes(a.E, a.Out), float64(o.Rows())*rowBytes(a.Pos)), "patchembed.cu", "patchjoin",
+		warps(o.Images.Cap*o.Rows()), a)
 }

@@ -60,7 +60,7 @@ func (c *compiler) product(p product) {
 	if p.Transposed {
 		a.BRow, a.BCol = 1, int64(p.B.Stride)
 	}
-	c.f32Product(a, p.M.Cap*p.Each)
+	c.f32Product(p.work(), a, p.M.Cap*p.Each)
 }
 
 type productArgs struct {
@@ -84,8 +84,8 @@ func (p productArgs) straight() productArgs {
 }
 
 // f32Product launches C = A B^T with what p has besides; rows is the largest M.
-func (c *compiler) f32Product(p productArgs, rows int) {
-	c.launch("product.cu", "product", driver.Config{
+func (c *compiler) f32Product(w kernelWork, p productArgs, rows int) {
+	c.part(w, "product.cu", "product", driver.Config{
 		Grid: [3]int{blocks(int(p.N), productTile), blocks(rows, productTile), 1}, Block: 256, Shared: productShared}, p)
 }
 
@@ -132,7 +132,7 @@ func (c *compiler) halfProduct(p product, dt runtime.DType) {
 	rows := p.M.Cap * p.Each
 	if !p.A.ready(dt) {
 		x := c.scratchOf(dt, rows, p.K)
-		c.launch("layernorm.cu", "layernorm", warps(rows), layerNormArgs{X: p.A, Out: x, M: c.dim(p.M, p.Each)})
+		c.rows(layerNormArgs{X: p.A, Out: x}, p.M, p.Each)
 		p.A = x
 	}
 	a := halfProductArgs{A: p.A, B: p.B, C: p.C, R: p.R, Pre: p.Pre, Bias: p.Bias, M: c.dim(p.M, p.Each), K: c.i32(p.K), N: c.i32(p.N), Act: int32(p.Act)}
@@ -140,11 +140,11 @@ func (c *compiler) halfProduct(p product, dt runtime.DType) {
 		a.Pairs = 1
 	}
 	if c.dev.groups {
-		c.groupProduct(a, rows, dt)
+		c.groupProduct(p.work(), a, rows, dt)
 		return
 	}
 	t := c.dev.tile(halfTiles, rows, p.N, c.dev.multiprocessors)
-	c.launch("halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N), a)
+	c.part(p.work(), "halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N), a)
 }
 
 func (t halfTile) name(dt runtime.DType) string { return fmt.Sprintf("%s_%dx%d", dt, t.m, t.n) }
@@ -164,7 +164,7 @@ type groupProductArgs struct {
 }
 
 // groupProduct launches a product by warpgroups. A's map has all rows that may be live.
-func (c *compiler) groupProduct(a halfProductArgs, rows int, dt runtime.DType) {
+func (c *compiler) groupProduct(w kernelWork, a halfProductArgs, rows int, dt runtime.DType) {
 	t := c.dev.tile(groupTiles, rows, int(a.N), c.dev.multiprocessors)
 	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Pairs: a.Pairs}
 	if c.dry || rows == 0 {
@@ -178,7 +178,7 @@ func (c *compiler) groupProduct(a halfProductArgs, rows int, dt runtime.DType) {
 		c.fail(err)
 		return
 	}
-	c.launch("groupproduct.cu", "groupproduct_"+t.name(dt), t.launch(rows, int(a.N)), g)
+	c.part(w, "groupproduct.cu", "groupproduct_"+t.name(dt), t.launch(rows, int(a.N)), g)
 }
 
 // tiles is a matrix in boxes of so many rows and 128 bytes.

@@ -25,6 +25,7 @@ type program struct {
 	buffers  []*buffer // by slot - 1
 	arena    *arena
 	launches []*driver.Launch
+	works    []kernelWork  // of each launch
 	groups   []group       // the launches by operation
 	graph    *driver.Graph // nil where there is nothing to do
 	plan     *runtime.Plan
@@ -139,8 +140,13 @@ func (c *compiler) compile() error {
 // plainShared is the shared memory that a kernel may have without being allowed more.
 const plainShared = 48 << 10
 
-// launch adds a launch; args is the kernel's structure. A grid without blocks is none.
+// launch adds the launch of the operation's only kernel; args is the kernel's structure. A grid without blocks is none.
 func (c *compiler) launch(source, kernel string, cfg driver.Config, args any) {
+	c.part(whole, source, kernel, cfg, args)
+}
+
+// part is launch for one of several kernels, whose work is its own.
+func (c *compiler) part(w kernelWork, source, kernel string, cfg driver.Config, args any) {
 	if c.dry || c.err != nil || cfg.Grid[0]*cfg.Grid[1]*cfg.Grid[2] == 0 {
 		return
 	}
@@ -166,7 +172,7 @@ func (c *compiler) launch(source, kernel string, cfg driver.Config, args any) {
 		c.fail(err)
 		return
 	}
-	c.prog.launches = append(c.prog.launches, l)
+	c.prog.launches, c.prog.works = append(c.prog.launches, l), append(c.prog.works, w)
 }
 
 // start starts kernels.
@@ -230,7 +236,7 @@ func (prog *program) forget() {
 	for _, l := range prog.launches {
 		l.Close()
 	}
-	prog.graph, prog.launches, prog.groups, prog.buffers, prog.arena = nil, nil, nil, nil, nil
+	prog.graph, prog.launches, prog.works, prog.groups, prog.buffers, prog.arena = nil, nil, nil, nil, nil, nil
 }
 
 // release frees what the program owns; the caller holds the device.

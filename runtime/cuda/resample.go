@@ -22,6 +22,11 @@ func (c *compiler) resample(o runtime.Resample) {
 	a := resampleArgs{c.pointer(o.Src), c.pointer(o.Mid), c.table(o.Places), c.table(o.Taps), c.f32(o.Norm), c.f32(o.Out), c.dim(o.Images, 1),
 		c.i32(o.Size), c.i32(o.Most)}
 	cfg := driver.Config{Grid: [3]int{min(resampleBlocks, blocks(4*o.Size*o.Size, 256)), o.Images.Cap, 1}, Block: 256}
-	c.launch("preprocess.cu", "resample_first", cfg, a)
-	c.launch("preprocess.cu", "resample_second", cfg, a)
+	for i, kernel := range []string{"resample_first", "resample_second"} {
+		c.part(func(op runtime.Work, table func(runtime.View) []int32) runtime.Work {
+			w := o.Passes(table)[i]
+			w.Shape = op.Shape
+			return w
+		}, "preprocess.cu", kernel, cfg, a)
+	}
 }

@@ -80,7 +80,8 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
 	if err := s.launch("searchbound.cu", "search_bound_"+c.DType.String(), driver.Config{
-		Grid: [3]int{blocks(n, boundTile), blocks(s.nq, boundTile), 1}, Block: 256, Shared: boundShared}, bytesOf(&b)); err != nil {
+		Grid: [3]int{blocks(n, boundTile), blocks(s.nq, boundTile), 1}, Block: 256, Shared: boundShared}, bytesOf(&b),
+		s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType)); err != nil {
 		return err
 	}
 	return s.rescore(a, c.DType)
@@ -89,7 +90,8 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 // rescore scores what bounds have let pass.
 func (s *search) rescore(a searchArgs, dt runtime.DType) error {
 	const parts = 4 // rescore_parts
-	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: [3]int{s.nq, parts, 1}, Block: 128}, bytesOf(&a))
+	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: [3]int{s.nq, parts, 1}, Block: 128}, bytesOf(&a),
+		runtime.Work{Rows: s.nq, DType: runtime.F32})
 }
 
 // roundQueries makes the queries in the rows' type, and their slack, where scanBounds may need them.
@@ -140,7 +142,8 @@ func (s *search) rowNorms(a searchArgs, x deviceRows, c runtime.Chunk) (uint64, 
 	}
 	n := normArgs{X: a.X, Norms: at, Pitch: a.Pitch, Lo: int32(lo), Hi: int32(hi),
 		Grow: upwards(1 + float64(s.dim+8)*unitRoundoff), More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62)}
-	return at, s.launch("searchbound.cu", "search_norms_"+c.DType.String(), driver.Config{Grid: [3]int{blocks(hi-lo, 4), 1, 1}, Block: 128}, bytesOf(&n))
+	return at, s.launch("searchbound.cu", "search_norms_"+c.DType.String(), driver.Config{Grid: [3]int{blocks(hi-lo, 4), 1, 1}, Block: 128}, bytesOf(&n),
+		s.work(hi-lo, s.dim*c.DType.Size()+4, 1, runtime.F32))
 }
 
 type (
@@ -204,7 +207,7 @@ func (s *search) scanCoarse(a searchArgs, k *keptRows, c runtime.Chunk) error {
 	}
 	tile := scanKernel{rows: 512, queries: queries}
 	if err := s.launch("searchcoarse.cu", name, driver.Config{Grid: [3]int{blocks(int(a.Hi-a.Lo), tile.rows), blocks(s.nq, queries), 1}, Block: 128,
-		Shared: tile.shared(runtime.I8)}, bytesOf(&b)); err != nil {
+		Shared: tile.shared(runtime.I8)}, bytesOf(&b), s.work(int(a.Hi-a.Lo), s.dim+8, s.nq, runtime.F32)); err != nil {
 		return err
 	}
 	return s.rescore(a, c.DType)

@@ -76,7 +76,7 @@ func (s *search) scan(x deviceRows, first, at, n int, c runtime.Chunk) error {
 	default:
 		k := scanFor(s.nq, c.DType)
 		err = s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
-			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a))
+			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a), s.work(n, s.dim*c.DType.Size(), s.nq, runtime.F32))
 	}
 	if err != nil {
 		return err
@@ -169,7 +169,13 @@ func (s *search) sort(k int) error {
 func (s *search) choose(kernel string, shared, k int) error {
 	m := &s.memory
 	a := selectArgs{uint64(m.keys.ptr), uint64(m.floors.ptr), uint64(m.counts.ptr), uint64(m.out.ptr), int32(s.room), int32(k)}
-	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a))
+	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a),
+		runtime.Work{Rows: s.nq, DType: runtime.F32})
+}
+
+// work is that of a kernel which reads n rows of so many bytes and multiplies each with so many vectors in a type.
+func (s *search) work(n, bytes, vectors int, dt runtime.DType) runtime.Work {
+	return runtime.Work{Rows: n, FLOP: 2 * float64(n) * float64(s.dim) * float64(vectors), Bytes: float64(n) * float64(bytes), DType: dt}
 }
 
 // launchKey tells the launches of a search apart that differ in more than grid and arguments.
@@ -178,8 +184,8 @@ type launchKey struct {
 	shared int
 }
 
-// launch starts a kernel. Its arguments' memory is made once.
-func (s *search) launch(source, kernel string, cfg driver.Config, args []byte) error {
+// launch starts a kernel, whose work a profile reports. Its arguments' memory is made once.
+func (s *search) launch(source, kernel string, cfg driver.Config, args []byte, w runtime.Work) error {
 	key := launchKey{kernel, cfg.Shared}
 	l, ok := s.launches[key]
 	if !ok {
@@ -198,7 +204,7 @@ func (s *search) launch(source, kernel string, cfg driver.Config, args []byte) e
 		s.launches[key] = l
 	}
 	l.Set(cfg.Grid, args)
-	if err := l.Run(s.dev.stream); err != nil || !s.dev.sync {
+	if err := s.dev.observedKernel(l, w); err != nil || !s.dev.sync {
 		return err
 	}
 	if err := s.dev.wait(); err != nil {

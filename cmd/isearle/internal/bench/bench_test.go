@@ -81,7 +81,8 @@ func TestProfile(t *testing.T) {
 	copied := runtime.Event{Plan: "image 8", Name: "copyrows", Time: 150 * time.Millisecond, Work: runtime.Work{Shape: "768", Rows: 4, Bytes: 6e6, DType: runtime.F32}}
 	p.Add(copied)
 	var out bytes.Buffer
-	if err := p.Write(&out, Roofline{Peaks: map[runtime.DType]float64{runtime.F32: 1e11, runtime.BF16: 2e11}, Bandwidth: 1e9}); err != nil {
+	roof := Roofline{Peaks: map[runtime.DType]float64{runtime.F32: 1e11, runtime.BF16: 2e11}, Bandwidth: 1e9}
+	if err := p.Write(&out, roof); err != nil {
 		t.Fatal(err)
 	}
 	const want = `operation  shape                 products  calls  rows      ms  %time  GFLOP  GFLOP/s   MB  GB/s  %roof
@@ -95,9 +96,67 @@ roof: 100 GFLOP/s in f32, 200 GFLOP/s in bf16, 1.0 GB/s
 	}
 }
 
+// launched is an execution of a product by two kernels of a graph.
+func launched(start, took time.Duration) runtime.Event {
+	e := event(start, took, 10)
+	part := func(name string, start time.Duration, flop, bytes float64, dt runtime.DType) runtime.Kernel {
+		return runtime.Kernel{Name: name, Start: start, Time: took / 2, Work: runtime.Work{Shape: e.Shape, Rows: 10, FLOP: flop, Bytes: bytes, DType: dt}}
+	}
+	e.Graph = true
+	e.Kernels = []runtime.Kernel{part("layernorm", start, 1e6, 3e6, runtime.F32), part("product", start+took/2, 1e9, 2e6, runtime.BF16)}
+	return e
+}
+
+// A device with kernels has a second table, and a line that says how often a graph was run and of how many kernels.
+func TestKernelProfile(t *testing.T) {
+	var p Profile
+	for i := range 3 {
+		p.Add(launched(time.Duration(i)*time.Second, 20*time.Millisecond))
+		last := event(0, 0, 1)
+		last.Index, last.Graph = 3, true
+		p.Add(last)
+	}
+	var out bytes.Buffer
+	if err := p.Write(&out, Roofline{}); err != nil {
+		t.Fatal(err)
+	}
+	_, kernels, _ := strings.Cut(out.String(), "\n\n")
+	const want = `kernel     operation  shape                 products  calls  rows     ms  %time  GFLOP  GFLOP/s    MB  GB/s  %roof
+layernorm  linear     norm 768 x 3072 gelu  f32           3    10  30.00   50.0  0.003      0.1   9.0  0.30      -
+product    linear     norm 768 x 3072 gelu  bf16          3    10  30.00   50.0  3.000    100.0   6.0  0.20      -
+all                                                       6        60.00  100.0  3.003     50.1  15.0  0.25
+image 8: 3 runs of 2 kernels; without a profile each is one launch of a graph
+`
+	if kernels != want {
+		t.Errorf("table\n%swant\n%s", kernels, want)
+	}
+}
+
 type nopCloser struct{ bytes.Buffer }
 
 func (*nopCloser) Close() error { return nil }
+
+// Kernels are spans within their operation.
+func TestTraceKernels(t *testing.T) {
+	var out nopCloser
+	tr := newTrace(&out)
+	tr.Add(launched(time.Millisecond, 4*time.Microsecond))
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var o struct{ TraceEvents []traceEvent }
+	if err := json.Unmarshal(out.Bytes(), &o); err != nil || len(o.TraceEvents) != 3 {
+		t.Fatalf("%s (%v)", out.String(), err)
+	}
+	for i, want := range []traceEvent{{Name: "linear", Start: 1000, Time: 4}, {Name: "layernorm", Start: 1000, Time: 2}, {Name: "product", Start: 1002, Time: 2}} {
+		if e := o.TraceEvents[i]; e.Name != want.Name || e.Start != want.Start || e.Time != want.Time || e.Args.Index != 2 {
+			t.Errorf("span %d is %+v, want %+v", i, e, want)
+		}
+	}
+	if a := o.TraceEvents[2].Args; a.Products != "bf16" || a.FLOP != 1e9 {
+		t.Errorf("arguments %+v", a)
+	}
+}
 
 // The trace is one JSON object whatever the number of events, with the keys of the trace event format.
 func TestTrace(t *testing.T) {

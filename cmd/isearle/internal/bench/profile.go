@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -11,17 +12,22 @@ import (
 	"isearle/runtime"
 )
 
-// Profile adds up what the operations of a device took. Its Add is what runtime.Profiler reports to.
+// Profile adds up what the operations and kernels of a device took. Its Add is what runtime.Profiler reports to.
 type Profile struct {
-	rows map[profileKey]*profileRow
+	operations, kernels sums
+	plans               map[string]*planRuns // those that are started as graphs
 }
 
+// sums are what executions took, by what was executed.
+type sums map[profileKey]*profileRow
+
+// profileKey is an operation, or a kernel within one, at one shape.
 type profileKey struct {
-	name, shape string
-	dtype       runtime.DType
+	kernel, name, shape string
+	dtype               runtime.DType
 }
 
-// profileRow is the sum over executions of one operation at one shape.
+// profileRow is the sum over executions.
 type profileRow struct {
 	profileKey
 	calls, rows int
@@ -29,59 +35,104 @@ type profileRow struct {
 	flop, bytes float64
 }
 
+// planRuns are the runs of a Plan and the kernels in them; last is the operation that was reported last.
+type planRuns struct{ runs, kernels, last int }
+
 // Add adds an execution.
 func (p *Profile) Add(e runtime.Event) {
-	if p.rows == nil {
-		p.rows = map[profileKey]*profileRow{}
+	if p.operations == nil {
+		p.operations, p.kernels, p.plans = sums{}, sums{}, map[string]*planRuns{}
 	}
-	k := profileKey{e.Name, e.Shape, e.DType}
-	r := p.rows[k]
+	p.operations.add(profileKey{"", e.Name, e.Shape, e.DType}, e.Time, e.Work)
+	for _, k := range e.Kernels {
+		p.kernels.add(profileKey{k.Name, e.Name, k.Shape, k.DType}, k.Time, k.Work)
+	}
+	if !e.Graph {
+		return
+	}
+	r := p.plans[e.Plan]
 	if r == nil {
-		r = &profileRow{profileKey: k}
-		p.rows[k] = r
+		r = &planRuns{}
+		p.plans[e.Plan] = r
 	}
-	r.calls++
-	r.rows += e.Rows
-	r.time += e.Time
-	r.flop += e.FLOP
-	r.bytes += e.Bytes
+	if r.runs == 0 || e.Index <= r.last {
+		r.runs++
+	}
+	r.kernels, r.last = r.kernels+len(e.Kernels), e.Index
 }
 
-// Write writes a table, what took longest first: how often each operation ran, over how many rows, and which share of the whole
-// time and of the roofline that was.
+func (s sums) add(k profileKey, took time.Duration, w runtime.Work) {
+	r := s[k]
+	if r == nil {
+		r = &profileRow{profileKey: k}
+		s[k] = r
+	}
+	r.calls++
+	r.rows += w.Rows
+	r.time += took
+	r.flop += w.FLOP
+	r.bytes += w.Bytes
+}
+
+// Write writes a table of operations and, where the device has kernels, one of those, what took longest first: how often each ran, over
+// how many rows, and which share of the whole time and of the roofline that was. A line for each Plan that is run as a graph
+// follows.
 func (p *Profile) Write(w io.Writer, roof Roofline) error {
-	rows := slices.Collect(maps.Values(p.rows))
-	slices.SortFunc(rows, func(a, b *profileRow) int {
-		if a.time != b.time {
-			return int(b.time - a.time)
+	if err := p.operations.write(w, roof, "operation"); err != nil {
+		return err
+	}
+	if len(p.kernels) > 0 {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
 		}
-		return strings.Compare(a.name+a.shape, b.name+b.shape)
+		if err := p.kernels.write(w, roof, "kernel", "operation"); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.plans)) {
+		r := p.plans[name]
+		if _, err := fmt.Fprintf(w, "%s: %d runs of %d kernels; without a profile each is one launch of a graph\n", name, r.runs, r.kernels/r.runs); err != nil {
+			return err
+		}
+	}
+	return roof.write(w)
+}
+
+// write writes a table; head names the columns that say what was executed.
+func (s sums) write(w io.Writer, roof Roofline, head ...string) error {
+	rows := slices.SortedFunc(maps.Values(s), func(a, b *profileRow) int {
+		return cmp.Or(cmp.Compare(b.time, a.time), strings.Compare(a.kernel+a.name+a.shape, b.kernel+b.name+b.shape))
 	})
-	all := profileRow{profileKey: profileKey{name: "all"}}
+	var all profileRow
 	for _, r := range rows {
 		all.calls, all.time, all.flop, all.bytes = all.calls+r.calls, all.time+r.time, all.flop+r.flop, all.bytes+r.bytes
 	}
-	cells := [][]string{{"operation", "shape", "products", "calls", "rows", "ms", "%time", "GFLOP", "GFLOP/s", "MB", "GB/s", "%roof"}}
+	left := len(head) + 2 // columns of text
+	cells := [][]string{slices.Concat(head, []string{"shape", "products", "calls", "rows", "ms", "%time", "GFLOP", "GFLOP/s", "MB", "GB/s", "%roof"})}
 	for _, r := range rows {
 		share := "-"
 		if s := roof.Share(runtime.Work{FLOP: r.flop, Bytes: r.bytes, DType: r.dtype}, r.time.Seconds()); s > 0 {
 			share = fmt.Sprintf("%.0f", 100*s)
 		}
-		cells = append(cells, slices.Concat([]string{r.name, r.shape, r.dtype.String(), fmt.Sprint(r.calls), fmt.Sprint(r.rows / r.calls)},
-			r.figures(all.time), []string{share}))
+		names := []string{r.kernel, r.name, r.shape, r.dtype.String()}
+		cells = append(cells, slices.Concat(names[len(names)-left:], []string{fmt.Sprint(r.calls), fmt.Sprint(r.rows / r.calls)}, r.figures(all.time), []string{share}))
 	}
-	cells = append(cells, slices.Concat([]string{"all", "", "", fmt.Sprint(all.calls), ""}, all.figures(all.time), []string{""}))
-	if err := writeCells(w, cells, 3); err != nil {
-		return err
-	}
-	if roof.Bandwidth == 0 {
+	last := make([]string, left)
+	last[0] = "all"
+	cells = append(cells, slices.Concat(last, []string{fmt.Sprint(all.calls), ""}, all.figures(all.time), []string{""}))
+	return writeCells(w, cells, left)
+}
+
+// write writes what a device does at most, if that is known.
+func (r Roofline) write(w io.Writer) error {
+	if r.Bandwidth == 0 {
 		return nil
 	}
 	var peaks []string
-	for _, dt := range slices.Sorted(maps.Keys(roof.Peaks)) {
-		peaks = append(peaks, fmt.Sprintf("%.0f GFLOP/s in %s", roof.Peaks[dt]/1e9, dt))
+	for _, dt := range slices.Sorted(maps.Keys(r.Peaks)) {
+		peaks = append(peaks, fmt.Sprintf("%.0f GFLOP/s in %s", r.Peaks[dt]/1e9, dt))
 	}
-	_, err := fmt.Fprintf(w, "roof: %s, %.1f GB/s\n", strings.Join(peaks, ", "), roof.Bandwidth/1e9)
+	_, err := fmt.Fprintf(w, "roof: %s, %.1f GB/s\n", strings.Join(peaks, ", "), r.Bandwidth/1e9)
 	return err
 }
 

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"isearle/runtime"
 )
 
-// Trace writes a device's operations in Chrome's trace event format, which chrome://tracing and ui.perfetto.dev show. Events are
+// Trace writes a device's operations and kernels in Chrome's trace event format, which chrome://tracing and ui.perfetto.dev show. Events are
 // written as they come.
 type Trace struct {
 	f   io.WriteCloser
@@ -53,14 +54,22 @@ type traceArgs struct {
 	GBS      float64 `json:"GB/s"`
 }
 
-// Add writes an execution. The first error is kept for Close.
+// Add writes an execution and, within it, its kernels. The first error is kept for Close.
 func (t *Trace) Add(e runtime.Event) {
+	t.write(e, e.Name, e.Start, e.Time, e.Work)
+	for _, k := range e.Kernels {
+		t.write(e, k.Name, k.Start, k.Time, k.Work)
+	}
+}
+
+// write writes a span of time that belongs to e.
+func (t *Trace) write(e runtime.Event, name string, start, took time.Duration, w runtime.Work) {
 	if t.err != nil {
 		return
 	}
-	seconds := max(1e-9, e.Time.Seconds())
-	data, err := json.Marshal(traceEvent{e.Name, e.Plan, "X", float64(e.Start.Nanoseconds()) / 1e3, float64(e.Time.Nanoseconds()) / 1e3, 1, 1,
-		traceArgs{e.Index, e.Shape, e.Rows, e.DType.String(), e.FLOP, e.Bytes, e.FLOP / seconds / 1e9, e.Bytes / seconds / 1e9}})
+	seconds := max(1e-9, took.Seconds())
+	data, err := json.Marshal(traceEvent{name, e.Plan, "X", float64(start.Nanoseconds()) / 1e3, float64(took.Nanoseconds()) / 1e3, 1, 1,
+		traceArgs{e.Index, w.Shape, w.Rows, w.DType.String(), w.FLOP, w.Bytes, w.FLOP / seconds / 1e9, w.Bytes / seconds / 1e9}})
 	if err != nil {
 		t.err = err
 		return
