@@ -19,7 +19,7 @@ type profileFlags struct {
 }
 
 func (f *profileFlags) flags(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.table, "profile", false, "tell at the end what each of the device's operations and kernels took, and which share of what the machine can do that is")
+	fs.BoolVar(&f.table, "profile", false, "tell at the end what each of the device's operations took, and which share of what the machine can do that is")
 	fs.StringVar(&f.cpu, "cpuprofile", "", "write a profile of the program, for go tool pprof, to `FILE`")
 	fs.StringVar(&f.trace, "chrome-trace", "", "write when each of the device's operations ran, for chrome://tracing or ui.perfetto.dev, to `FILE`")
 }

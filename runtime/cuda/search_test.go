@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"isearle/runtime"
+	"isearle/runtime/cuda"
 	"isearle/weights/half"
 )
 
@@ -133,5 +135,37 @@ func TestSearchRoundedQueries(t *testing.T) {
 				t.Fatalf("%s: query %d, hit %d is %v, on the CPU %v", dt, i/k, i%k, got[i], want[i])
 			}
 		}
+	}
+}
+
+// A profiled search reports the kernels of every feed and of the merge; scans say which rows they read. Hits are the same.
+func TestSearchProfile(t *testing.T) {
+	const dim, rows, k = 24, 300, 5
+	d := open(t, cuda.Options{})
+	defer d.Close()
+	queries, g := make([]float32, 2*dim), gallery(runtime.F16, rows, dim)
+	for i := range queries {
+		queries[i] = float32(i%5) - 1
+	}
+	want, _ := find(t, d, queries, dim, k, rows, g)
+	scanned, flop, merged := 0.0, 0.0, false
+	d.(runtime.Profiler).Profile(func(e runtime.Event) {
+		if e.Plan != "search" || len(e.Kernels) == 0 || e.Graph {
+			t.Errorf("event %+v", e)
+		}
+		for _, k := range e.Kernels {
+			if k.Time <= 0 || k.Start < e.Start || k.Start+k.Time > e.Start+e.Time {
+				t.Errorf("%s from %v for %v in %s from %v for %v", k.Name, k.Start, k.Time, e.Name, e.Start, e.Time)
+			}
+			scanned, flop = scanned+k.Bytes, flop+k.FLOP
+			merged = merged || k.Name == "search_sort" && e.Name == "searchmerge"
+		}
+	})
+	got, _ := find(t, d, queries, dim, k, 128, g)
+	if scanned != 2*rows*dim || flop != 2*2*rows*dim || !merged {
+		t.Errorf("%v bytes, %v FLOP, sorted: %v", scanned, flop, merged)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("hits %v, without a profile %v", got, want)
 	}
 }
