@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"isearle/clipnet/preprocess"
 	"isearle/runtime"
 	"isearle/weights"
 )
@@ -38,9 +39,15 @@ type ImageEncoder struct {
 	pos   runtime.Buffer
 	pre   norm
 	owned closers
+	from  *preprocess.Preprocessor // of sources; nil where there are none
 
-	mu         sync.Mutex
-	capacities []int // less those that the device had no memory for
+	mu              sync.Mutex
+	pixels, sources imagePrograms // for Encode and EncodeSources
+}
+
+// imagePrograms are the compiled Plans of one kind of input by their capacities.
+type imagePrograms struct {
+	capacities []int // ascending, less those that the device had no memory for
 	progs      map[int]*imageProgram
 }
 
@@ -48,14 +55,20 @@ type ImageEncoder struct {
 type imageProgram struct {
 	prog               runtime.Program
 	count, pixels, out runtime.Buffer
-	live               [2]int32 // images and rows, as written to count
+	sources            sourceBuffers // in place of pixels
+	live               [2]int32      // images and rows, as written to count
 }
 
 // NewImageEncoder packs a checkpoint's vision tower for a device. The checkpoint may be closed afterwards.
 func NewImageEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*ImageEncoder, error) {
-	e := &ImageEncoder{dev: dev, cfg: c.Config, progs: map[int]*imageProgram{}}
-	e.capacities = imageCapacities(dev, (1+e.grid()*e.grid())*c.Config.Vision.Width)
+	e := &ImageEncoder{dev: dev, cfg: c.Config, from: o.Images}
 	v := c.Config.Vision
+	for _, p := range []*imagePrograms{&e.pixels, &e.sources} {
+		p.capacities, p.progs = imageCapacities(dev, (1+e.grid()*e.grid())*v.Width), map[int]*imageProgram{}
+	}
+	if o.Images != nil && o.Images.Options().Size != v.ImageSize {
+		return nil, fmt.Errorf("clipnet: images of %d pixels for a model of %d", o.Images.Options().Size, v.ImageSize)
+	}
 	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
 	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, c.Config)
 	e.patch = l.weight("visual.conv1.weight", v.Width, 3*v.PatchSize*v.PatchSize)
@@ -79,21 +92,40 @@ func (e *ImageEncoder) Dim() int { return e.cfg.EmbedDim }
 
 func (e *ImageEncoder) grid() int { return e.cfg.Vision.ImageSize / e.cfg.Vision.PatchSize }
 
-// program compiles the Plan for a capacity, once.
-func (e *ImageEncoder) program(images int) (*imageProgram, error) {
-	if p := e.progs[images]; p != nil {
+// program returns the program for a capacity, which it compiles once.
+func (e *ImageEncoder) program(ps *imagePrograms, images int) (*imageProgram, error) {
+	if p := ps.progs[images]; p != nil {
 		return p, nil
 	}
+	p, err := e.compile(images, ps == &e.sources)
+	if err == nil {
+		ps.progs[images] = p
+	}
+	return p, err
+}
+
+// compile records and compiles the Plan for a capacity.
+func (e *ImageEncoder) compile(images int, sources bool) (*imageProgram, error) {
 	v, l := e.cfg.Vision, 1+e.grid()*e.grid()
-	p := runtime.NewPlan(fmt.Sprintf("image %d", images))
+	name := fmt.Sprintf("image %d", images)
+	if sources {
+		name += ", resized"
+	}
+	p := runtime.NewPlan(name)
 	counts := p.New("counts", runtime.I32, 1, 2)
 	starts := p.New("starts", runtime.I32, 1, images+1)
 	pool := p.New("class rows", runtime.I32, 1, images)
 	ones := p.New("ones", runtime.I32, 1, images+1)
-	pixels := p.New("pixels", runtime.F32, images, 3*v.ImageSize*v.ImageSize)
 	out := p.New("features", runtime.F32, images, e.cfg.EmbedDim)
 	seqs := runtime.Dim{Cap: images, Live: counts.Element(0, 0)}
 	rows := runtime.Dim{Cap: images * l, Live: counts.Element(0, 1)}
+	var pixels runtime.View
+	var from sourceViews
+	if sources {
+		pixels, from = e.recordSources(p, seqs)
+	} else {
+		pixels = p.New("pixels", runtime.F32, images, 3*v.ImageSize*v.ImageSize)
+	}
 	x := p.Temp("x", runtime.F32, images*l, v.Width)
 	p.Add(runtime.PatchEmbed{Pixels: pixels, Size: v.ImageSize, Patch: v.PatchSize, W: e.patch,
 		Class: p.Use("class", e.class, 1, v.Width), Pos: p.Use("positions", e.pos, l, v.Width), Images: seqs, Out: x})
@@ -104,14 +136,23 @@ func (e *ImageEncoder) program(images int) (*imageProgram, error) {
 	if err != nil {
 		return nil, err
 	}
-	ip := &imageProgram{prog: prog, count: prog.Buffer(counts.Slot), pixels: prog.Buffer(pixels.Slot), out: prog.Buffer(out.Slot)}
+	ip := &imageProgram{prog: prog, count: prog.Buffer(counts.Slot), out: prog.Buffer(out.Slot)}
 	for b, step := range map[runtime.Buffer]int{prog.Buffer(starts.Slot): l, prog.Buffer(pool.Slot): l, prog.Buffer(ones.Slot): 1} {
-		if err := b.WriteI32(0, multiples(b.Len(), step)); err != nil {
-			prog.Close()
-			return nil, err
+		if err == nil {
+			err = b.WriteI32(0, multiples(b.Len(), step))
 		}
 	}
-	e.progs[images] = ip
+	switch {
+	case err != nil:
+	case sources:
+		ip.sources, err = from.buffers(prog, e.from)
+	default:
+		ip.pixels = prog.Buffer(pixels.Slot)
+	}
+	if err != nil {
+		prog.Close()
+		return nil, err
+	}
 	return ip, nil
 }
 
@@ -131,17 +172,29 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 	if len(pixels) != n*size || len(dst) != n*dim {
 		return fmt.Errorf("clipnet: encode %d images: %d pixels and room for %d values, want %d and %d", n, len(pixels), len(dst), n*size, n*dim)
 	}
+	return e.inBatches(&e.pixels, n, func(p *imageProgram, capacity, done int) (int, error) {
+		b := min(n-done, capacity)
+		if err := p.pixels.WriteF32(0, pixels[done*size:(done+b)*size]); err != nil {
+			return 0, err
+		}
+		return b, e.run(ctx, p, dst[done*dim:(done+b)*dim], b)
+	})
+}
+
+// inBatches has n images encoded, by the smallest programs that hold what is left: encode takes images from number done on, as many
+// as it can, and says how many those were.
+func (e *ImageEncoder) inBatches(ps *imagePrograms, n int, encode func(p *imageProgram, capacity, done int) (int, error)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for done := 0; done < n; {
-		c := smallest(e.capacities, n-done)
-		b := min(n-done, c)
-		p, err := e.program(c)
-		if errors.Is(err, runtime.ErrOutOfMemory) && e.giveUp(c) {
+		c := smallest(ps.capacities, n-done)
+		p, err := e.program(ps, c)
+		if errors.Is(err, runtime.ErrOutOfMemory) && ps.giveUp(c) {
 			continue
 		}
+		b := 0
 		if err == nil {
-			err = e.encode(ctx, p, dst[done*dim:(done+b)*dim], pixels[done*size:(done+b)*size], b)
+			b, err = encode(p, c, done)
 		}
 		if err != nil {
 			return fmt.Errorf("clipnet: encode images: %w", err)
@@ -152,20 +205,18 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 }
 
 // giveUp leaves capacities out that are at least c and have no program yet, and says whether others are left.
-func (e *ImageEncoder) giveUp(c int) bool {
-	left := slices.DeleteFunc(slices.Clone(e.capacities), func(o int) bool { return o >= c && e.progs[o] == nil })
+func (ps *imagePrograms) giveUp(c int) bool {
+	left := slices.DeleteFunc(slices.Clone(ps.capacities), func(o int) bool { return o >= c && ps.progs[o] == nil })
 	if len(left) > 0 {
-		e.capacities = left
+		ps.capacities = left
 	}
 	return len(left) > 0
 }
 
-func (e *ImageEncoder) encode(ctx context.Context, p *imageProgram, dst, pixels []float32, n int) error {
+// run encodes the n images that have been written to a program.
+func (e *ImageEncoder) run(ctx context.Context, p *imageProgram, dst []float32, n int) error {
 	p.live = [2]int32{int32(n), int32(n * (1 + e.grid()*e.grid()))}
 	if err := p.count.WriteI32(0, p.live[:]); err != nil {
-		return err
-	}
-	if err := p.pixels.WriteF32(0, pixels); err != nil {
 		return err
 	}
 	if err := p.prog.Run(ctx); err != nil {
@@ -186,8 +237,10 @@ func smallest(capacities []int, n int) int {
 
 // Close releases the device memory.
 func (e *ImageEncoder) Close() error {
-	for _, p := range e.progs {
-		p.prog.Close()
+	for _, ps := range []imagePrograms{e.pixels, e.sources} {
+		for _, p := range ps.progs {
+			p.prog.Close()
+		}
 	}
 	return e.owned.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"isearle/clipnet/preprocess"
 	"isearle/runtime"
 	"isearle/weights"
 	"isearle/weights/safetensors"
@@ -37,6 +38,8 @@ type Options struct {
 	DType runtime.DType
 	// Grad packs the weights for backward passes too, which takes twice the memory.
 	Grad bool
+	// Images makes the sources that an image encoder's EncodeSources takes; nil where that is not called.
+	Images *preprocess.Preprocessor
 }
 
 // Elements are a floating-point tensor's as a device takes them: F32, F16 and BF16 as they are, F64 as F32.

@@ -36,6 +36,12 @@ func Breadth(d Device) int {
 	return 1
 }
 
+// Resamples says whether images are better resized on a device, by Resample, than on the host: what a method of this name says, else no.
+func Resamples(d Device) bool {
+	r, ok := d.(interface{ Resamples() bool })
+	return ok && r.Resamples()
+}
+
 // Buffer is device memory that a host may write and read. Writes happen before, and reads after, every run that is
 // requested between them. Offsets and lengths are in elements; an access outside the buffer, or of the wrong dtype, is
 // an error.

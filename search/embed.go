@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"isearle/clipnet"
+	"isearle/clipnet/preprocess"
+	"isearle/runtime"
 )
 
 // Embedded is an image's feature, or why it has none.
@@ -42,12 +44,46 @@ func (e *Engine) EmbedImages(ctx context.Context, paths iter.Seq[string], worker
 	return nil
 }
 
-// imageBatch is a run of images with the pixels of those that could be decoded.
+// imageBatch is a run of images with the pixels of those that could be decoded, or the sources where the device resizes.
 type imageBatch struct {
 	items    []Embedded
 	pixels   []float32
+	sources  []preprocess.Source // of which the first so many images' are this batch's, the others memory
+	bytes    int                 // of sources
 	features []float32
 	images   int
+}
+
+// maxSourceBytes ends a batch of sources.
+const maxSourceBytes = 256 << 20
+
+// reset empties a batch.
+func (b *imageBatch) reset() { b.items, b.pixels, b.bytes, b.images = b.items[:0], b.pixels[:0], 0, 0 }
+
+// add appends an image, copied.
+func (b *imageBatch) add(item preprocess.Item) {
+	b.items = append(b.items, Embedded{Index: item.Index, Path: item.Path, Err: item.Err})
+	switch {
+	case item.Err != nil:
+		return
+	case item.Source == nil:
+		b.pixels = append(b.pixels, item.Pixels...)
+	default:
+		if b.images == len(b.sources) {
+			b.sources = append(b.sources, preprocess.Source{})
+		}
+		b.sources[b.images].Set(item.Source)
+		b.bytes += len(item.Source.Pix)
+	}
+	b.images++
+}
+
+// load decodes image files into what the device takes.
+func (e *Engine) load(ctx context.Context, paths iter.Seq[string], workers int) iter.Seq[preprocess.Item] {
+	if runtime.Resamples(e.dev) {
+		return e.pre.LoadSources(ctx, paths, workers)
+	}
+	return e.pre.Load(ctx, paths, workers)
 }
 
 // gather fills batches until the paths end, and closes full.
@@ -62,21 +98,17 @@ func (e *Engine) gather(ctx context.Context, paths iter.Seq[string], workers int
 		}
 	}
 	var b *imageBatch
-	for item := range e.pre.Load(ctx, paths, workers) {
+	for item := range e.load(ctx, paths, workers) {
 		if b == nil {
 			select {
 			case b = <-free:
-				b.items, b.pixels, b.images = b.items[:0], b.pixels[:0], 0
+				b.reset()
 			case <-ctx.Done():
 				return
 			}
 		}
-		b.items = append(b.items, Embedded{Index: item.Index, Path: item.Path, Err: item.Err})
-		if item.Err == nil {
-			b.pixels = append(b.pixels, item.Pixels...)
-			b.images++
-		}
-		if len(b.items) == clipnet.MaxImages(e.dev) {
+		b.add(item)
+		if len(b.items) == clipnet.MaxImages(e.dev) || b.bytes > maxSourceBytes {
 			if !send(b) {
 				return
 			}
@@ -96,7 +128,12 @@ func (e *Engine) embedBatch(ctx context.Context, b *imageBatch, yield func(Embed
 			return err
 		}
 		b.features = slices.Grow(b.features[:0], b.images*e.Dim())[:b.images*e.Dim()]
-		if err := enc.Encode(ctx, b.features, b.pixels, b.images); err != nil {
+		if b.bytes > 0 {
+			err = enc.EncodeSources(ctx, b.features, b.sources[:b.images])
+		} else {
+			err = enc.Encode(ctx, b.features, b.pixels, b.images)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -119,7 +156,15 @@ func (e *Engine) EmbedImage(ctx context.Context, name string, data []byte) ([]fl
 	if err != nil {
 		return nil, err
 	}
-	pixels, feature := make([]float32, e.pre.PixelCount()), make([]float32, e.Dim())
+	feature := make([]float32, e.Dim())
+	if runtime.Resamples(e.dev) {
+		source := make([]preprocess.Source, 1)
+		if err := e.pre.Source(name, data, &source[0]); err != nil {
+			return nil, err
+		}
+		return feature, enc.EncodeSources(ctx, feature, source)
+	}
+	pixels := make([]float32, e.pre.PixelCount())
 	if err := e.pre.Decode(name, data, pixels); err != nil {
 		return nil, err
 	}

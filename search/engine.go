@@ -92,7 +92,7 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 		return nil, fmt.Errorf("search: open model %q: %w", e.ckpt.Path, err)
 	}
 	e.image = once(e, func() (*clipnet.ImageEncoder, error) {
-		return clipnet.NewImageEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType})
+		return clipnet.NewImageEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType, Images: e.pre})
 	})
 	e.text = once(e, func() (*clipnet.TextEncoder, error) {
 		return clipnet.NewTextEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType})

@@ -12,7 +12,8 @@ type Item struct {
 	Path   string // as given
 	Crop   []byte // [D, D, 3]; nil after an error
 	Pixels []float32
-	Err    error // as File returns it; the other images are not touched by it
+	Source *Source // what LoadSources gives in place of Crop and Pixels
+	Err    error   // as File returns it; the other images are not touched by it
 }
 
 // slot is an Item with its memory and a signal that it is finished.
@@ -20,6 +21,7 @@ type slot struct {
 	item   Item
 	crop   []byte
 	pixels []float32
+	source Source
 	done   chan struct{} // holds one token once the item is finished
 }
 
@@ -30,15 +32,45 @@ type slot struct {
 // Paths are ranged over in another goroutine, and only as fast as their images are consumed. When ctx is cancelled the
 // sequence ends early; the caller then finds the reason in ctx.Err.
 func (p *Preprocessor) Load(ctx context.Context, paths iter.Seq[string], workers int) iter.Seq[Item] {
-	return p.load(ctx, paths, workers, true)
+	return load(ctx, paths, workers, func(s *slot) error {
+		if err := p.cropSlot(s); err != nil {
+			return err
+		}
+		s.pixels = resized(s.pixels, p.PixelCount())
+		p.Normalize(s.crop, s.pixels)
+		s.item.Pixels = s.pixels
+		return nil
+	})
 }
 
 // LoadCrops is Load without the normalisation: Pixels stays nil.
 func (p *Preprocessor) LoadCrops(ctx context.Context, paths iter.Seq[string], workers int) iter.Seq[Item] {
-	return p.load(ctx, paths, workers, false)
+	return load(ctx, paths, workers, p.cropSlot)
 }
 
-func (p *Preprocessor) load(ctx context.Context, paths iter.Seq[string], workers int, normalize bool) iter.Seq[Item] {
+// LoadSources is Load for a device that resizes.
+func (p *Preprocessor) LoadSources(ctx context.Context, paths iter.Seq[string], workers int) iter.Seq[Item] {
+	return load(ctx, paths, workers, func(s *slot) error {
+		err := p.SourceFile(s.item.Path, &s.source)
+		if err == nil {
+			s.item.Source = &s.source
+		}
+		return err
+	})
+}
+
+// cropSlot makes a slot's crop.
+func (p *Preprocessor) cropSlot(s *slot) error {
+	s.crop = resized(s.crop, p.CropBytes())
+	err := p.CropFile(s.item.Path, s.crop)
+	if err == nil {
+		s.item.Crop = s.crop
+	}
+	return err
+}
+
+// load has slots filled by workers.
+func load(ctx context.Context, paths iter.Seq[string], workers int, fill func(*slot) error) iter.Seq[Item] {
 	workers = max(workers, 1)
 	return func(yield func(Item) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -51,7 +83,7 @@ func (p *Preprocessor) load(ctx context.Context, paths iter.Seq[string], workers
 		defer wg.Wait()
 		defer cancel()
 		for range workers {
-			wg.Go(func() { p.work(ctx, jobs, normalize) })
+			wg.Go(func() { work(ctx, jobs, fill) })
 		}
 		// Not waited for: the paths may come from a pipe that says nothing more.
 		go dispatch(ctx, paths, free, order, jobs)
@@ -101,7 +133,7 @@ func dispatch(ctx context.Context, paths iter.Seq[string], free <-chan *slot, or
 }
 
 // work serves jobs until the context ends.
-func (p *Preprocessor) work(ctx context.Context, jobs <-chan *slot, normalize bool) {
+func work(ctx context.Context, jobs <-chan *slot, fill func(*slot) error) {
 	for {
 		var s *slot
 		select {
@@ -109,16 +141,7 @@ func (p *Preprocessor) work(ctx context.Context, jobs <-chan *slot, normalize bo
 		case <-ctx.Done():
 			return
 		}
-		s.crop = resized(s.crop, p.CropBytes())
-		s.item.Err = p.CropFile(s.item.Path, s.crop)
-		if s.item.Err == nil {
-			s.item.Crop = s.crop
-			if normalize {
-				s.pixels = resized(s.pixels, p.PixelCount())
-				p.Normalize(s.crop, s.pixels)
-				s.item.Pixels = s.pixels
-			}
-		}
+		s.item.Err = fill(s)
 		s.done <- struct{}{}
 	}
 }

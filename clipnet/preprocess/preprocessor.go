@@ -150,16 +150,21 @@ func (p *Preprocessor) crop(s *scratch, name string, data []byte, dst []byte) er
 	if err != nil {
 		return err
 	}
+	p.early(s, m)
 	p.cropInto(s, m, dst[:p.CropBytes()])
 	return nil
 }
 
-// cropInto pads, resizes, crops and converts a decoded image, which it uses up.
-func (p *Preprocessor) cropInto(s *scratch, m *Image, dst []byte) {
+// early converts a decoded image to RGB, or gray, where that comes first.
+func (p *Preprocessor) early(s *scratch, m *Image) {
 	if p.opts.Order == RGBFirst {
 		m.toRGB()
 		s.decoder.pix = m.Pix[:0] // it may have grown
 	}
+}
+
+// cropInto pads, resizes, crops and converts a decoded image, which it uses up.
+func (p *Preprocessor) cropInto(s *scratch, m *Image, dst []byte) {
 	g := p.opts.plan(m.Width, m.Height)
 	small := dst
 	if m.Mode != ModeRGB {

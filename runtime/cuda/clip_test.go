@@ -4,12 +4,15 @@ package cuda_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"isearle/clipnet"
+	"isearle/clipnet/preprocess"
 	"isearle/runtime"
 	"isearle/runtime/cpu"
 	"isearle/runtime/cuda"
@@ -119,6 +122,56 @@ func TestGoldenImages(t *testing.T) {
 		}
 		return out, e.Dim()
 	})
+}
+
+// TestGoldenSources has the GPU resize images of several sizes and shapes. The features are those of the host's pixels, bit for bit, and
+// agree with the CPU device's.
+func TestGoldenSources(t *testing.T) {
+	// The last is of a palette, which the host resizes where colours are converted last.
+	names := []string{"images/01_portrait_420.jpg", "images/03_gray.png", "images/10_verywide.png", "images/11_palette.png"}
+	compareAll(t, func(t *testing.T, d runtime.Device, m *weights.CLIP, _ string, o clipnet.Options) ([]float32, int) {
+		pre := preprocess.CLIP(m.Config.Vision.ImageSize)
+		pre.Order = preprocess.OpenAI
+		p, err := preprocess.New(pre)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Images = p
+		e, err := clipnet.NewImageEncoder(d, m, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		sources, pixels := make([]preprocess.Source, len(names)), make([]float32, len(names)*p.PixelCount())
+		for i, name := range names {
+			path := filepath.Join(golden.Dir(t, "clip"), name)
+			if err := errors.Join(p.SourceFile(path, &sources[i]), p.File(path, pixels[i*p.PixelCount():][:p.PixelCount()])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out := make([]float32, len(names)*e.Dim())
+		if !runtime.Resamples(d) {
+			err = e.Encode(context.Background(), out, pixels, len(names))
+		} else if err = e.EncodeSources(context.Background(), out, sources); err == nil {
+			sameAsPixels(t, e, out, pixels)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out, e.Dim()
+	})
+}
+
+// sameAsPixels checks that an encoder gives the same bits for pixels.
+func sameAsPixels(t *testing.T, e *clipnet.ImageEncoder, got, pixels []float32) {
+	t.Helper()
+	want := make([]float32, len(got))
+	if err := e.Encode(context.Background(), want, pixels, len(got)/e.Dim()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Error("the features of sources are not those of their pixels")
+	}
 }
 
 // TestGoldenText encodes the golden prompts, and those with pseudo-words, twice: the second time their prefixes are cached.

@@ -175,6 +175,9 @@ func (d *Device) Name() string { return fmt.Sprintf("cuda:%d", d.ordinal) }
 // are 12,800 rows, so that even a product of 768 columns has 600 tiles of 128 x 128 for the some 132 multiprocessors.
 func (d *Device) Breadth() int { return 8 }
 
+// Resamples is for runtime.Resamples: the host has its hands full with decoding.
+func (d *Device) Resamples() bool { return true }
+
 // Activations implements runtime.Device: a half type's own, which the tensor units take as it is.
 func (d *Device) Activations(products runtime.DType) runtime.DType {
 	if products == runtime.F16 || products == runtime.BF16 {
