@@ -5,14 +5,22 @@
 //	DQ_i = sum_j DS_ij K_j          halfattentiongrad_q, which also leaves what the weights of a query need in stats
 //	DV_j = sum_i P_ij DOut_i,  DK_j = sum_i DS_ij Q_i          halfattentiongrad_k, for the sequences' own keys
 //
-// Shapes: as halfattention.cu's, d at most 64: gradients go through text towers only, whose heads are 64 wide. DOut, DQ as Q; DK, DV as
-// K; stats f32 [query rows, 3*heads]: the exponent's shift, 1 by the sum, D.
+// Shapes: as halfattention.cu's, d up to 128; D is 32, 64 or 128. DOut, DQ as Q; DK, DV as K; stats f32 [query rows, 3*heads]: the
+// exponent's shift, 1 by the sum, D.
 //
 // Tiling: as halfattention.cu's, in halfattentiongrad_q twice over the keys: once for the softmax and D, online, once for DQ. In
-// halfattentiongrad_k a block has 64 own keys of a sequence and head, 16 a warp, and the queries go by in ascending tiles of D, the
+// halfattentiongrad_k a block has 64 own keys of a sequence and head, 16 a warp, and the queries go by in ascending tiles, the
 // products transposed: K Q^T and V DOut^T give P and DS as the left fragments that DV and DK take. Every sum has one owner and
 // goes up in position: no atomics, and the same bits whatever is in the batch. P and DS are rounded to the kernel's type for
 // their products, nothing else is.
+//
+// What goes by comes in tiles of N rows, as many as registers leave beside the sums, D/2 of a lane in halfattentiongrad_q (DQ) and D in
+// halfattentiongrad_k (DK and DV), N/2 for P and DP:
+//
+//	      N keys, shared    N queries, shared
+//	32         64   24 KiB       32   17 KiB
+//	64         64   48 KiB       64   50 KiB
+//	128        32   64 KiB       16   48.5 KiB
 //
 // FLOP: 10 d a pair of query and key in halfattentiongrad_q, whose two passes both need scores and DP, 8 d in halfattentiongrad_k.
 // Bytes: what a block owns once; the other side once for 64 rows, twice in halfattentiongrad_q, from L2 but for the first.
@@ -25,10 +33,11 @@ struct HalfAttentionGradArgs {
 };
 
 // hide sets the scores of keys that a lane's two rows do not see to minus infinity.
-DEVICE void hide(const AttentionArgs &f, const One &o, float (&p)[tile_rows / 8][4], int base, const int (&pos)[2]) {
+template <int Blocks>
+DEVICE void hide(const AttentionArgs &f, const One &o, float (&p)[Blocks][4], int base, const int (&pos)[2]) {
 	const int t = thread_index() % 4 * 2;
 	UNROLL
-	for (int j = 0; j < tile_rows / 8; j++) {
+	for (int j = 0; j < Blocks; j++) {
 		UNROLL
 		for (int i = 0; i < 4; i++) {
 			const int key = base + 8 * j + t + i % 2;
@@ -43,17 +52,18 @@ struct Softmax {
 };
 
 // online adds a tile's scores and DP.
-DEVICE void online(Softmax &m, const float (&s)[tile_rows / 8][4], const float (&dp)[tile_rows / 8][4], float factor) {
+template <int Blocks>
+DEVICE void online(Softmax &m, const float (&s)[Blocks][4], const float (&dp)[Blocks][4], float factor) {
 	UNROLL
 	for (int i = 0; i < 2; i++) {
 		float highest = m.top[i];
 		UNROLL
-		for (int j = 0; j < tile_rows / 8; j++) highest = fmaxf(highest, fmaxf(s[j][2 * i], s[j][2 * i + 1]));
+		for (int j = 0; j < Blocks; j++) highest = fmaxf(highest, fmaxf(s[j][2 * i], s[j][2 * i + 1]));
 		highest = quad_max(highest);
 		const float shift = highest == lowest() ? 0.0f : highest * factor, shrink = exp2_fast(fmaf(m.top[i], factor, -shift));
 		m.top[i] = highest, m.sum[i] *= shrink, m.average[i] *= shrink;
 		UNROLL
-		for (int j = 0; j < tile_rows / 8; j++) {
+		for (int j = 0; j < Blocks; j++) {
 			UNROLL
 			for (int e = 2 * i; e < 2 * i + 2; e++) {
 				const float p = exp2_fast(fmaf(s[j][e], factor, -shift));
@@ -64,11 +74,11 @@ DEVICE void online(Softmax &m, const float (&s)[tile_rows / 8][4], const float (
 	}
 }
 
-template <int Type, int D>
+template <int Type, int D, int N>
 DEVICE void grad_q(const HalfAttentionGradArgs &a, int s, int q0) {
-	static constexpr int tile = tile_rows * D;
+	static constexpr int tile = tile_rows * D, part = N * D;
 	SHARED(uint16_t, qs);
-	uint16_t *const ds = qs + tile, *const ks = ds + tile, *const vs = ks + 2 * tile;
+	uint16_t *const ds = qs + tile, *const ks = ds + tile, *const vs = ks + 2 * part;
 	const AttentionArgs &f = a.f;
 	const int head = block_y();
 	const One o = one_of(f, s, head);
@@ -81,12 +91,12 @@ DEVICE void grad_q(const HalfAttentionGradArgs &a, int s, int q0) {
 			if (row + g + 8 * i < rows) pos[i] = f.pos[first + row + g + 8 * i];
 		if (f.causal && span.high + 1 < to) to = span.high + 1;
 	}
-	const int steps = (to + tile_rows - 1) / tile_rows; // of each pass
+	const int steps = (to + N - 1) / N; // of each pass
 	const auto send = [&](int step) {
 		if (step < 2 * steps) {
-			const int at = step % 2 * tile, base = step % steps * tile_rows;
-			load_keys<tile_rows, D>(ks + at, f.k, f.prefix_k, o, base);
-			load_keys<tile_rows, D>(vs + at, f.v, f.prefix_v, o, base);
+			const int at = step % 2 * part, base = step % steps * N;
+			load_keys<N, D>(ks + at, f.k, f.prefix_k, o, base);
+			load_keys<N, D>(vs + at, f.v, f.prefix_v, o, base);
 		}
 		copy_commit();
 	};
@@ -105,16 +115,16 @@ DEVICE void grad_q(const HalfAttentionGradArgs &a, int s, int q0) {
 		}
 	};
 	for (int step = 0; step < 2 * steps; step++) {
-		const int base = step % steps * tile_rows;
+		const int base = step % steps * N;
 		barrier(); // nobody reads the tile before any more
 		send(step + 1);
 		copy_wait<1>();
 		barrier();
 		if (row >= rows) continue;
-		uint16_t *const k = ks + step % 2 * tile, *const v = vs + step % 2 * tile;
-		float p[tile_rows / 8][4] = {}, dp[tile_rows / 8][4] = {};
-		scores<Type, D, tile_rows>(p, qs, row, k);
-		scores<Type, D, tile_rows>(dp, ds, row, v);
+		uint16_t *const k = ks + step % 2 * part, *const v = vs + step % 2 * part;
+		float p[N / 8][4] = {}, dp[N / 8][4] = {};
+		scores<Type, D, N>(p, qs, row, k);
+		scores<Type, D, N>(dp, ds, row, v);
 		hide(f, o, p, base, pos);
 		if (step < steps) {
 			online(m, p, dp, factor);
@@ -122,14 +132,14 @@ DEVICE void grad_q(const HalfAttentionGradArgs &a, int s, int q0) {
 		}
 		if (step == steps) settle();
 		UNROLL
-		for (int j = 0; j < tile_rows / 8; j++) {
+		for (int j = 0; j < N / 8; j++) {
 			UNROLL
 			for (int i = 0; i < 4; i++) {
 				const float w = exp2_fast(fmaf(p[j][i], factor, -shift[i / 2])) * inverse[i / 2];
 				p[j][i] = w * (dp[j][i] - m.average[i / 2]) * f.scale;
 			}
 		}
-		accumulate<Type, D, tile_rows>(dq, p, k);
+		accumulate<Type, D, N>(dq, p, k);
 	}
 	copy_wait<0>();
 	barrier(); // of the block's next queries
@@ -228,7 +238,7 @@ DEVICE void grad_q_all(const HalfAttentionGradArgs &a) {
 	const int s = block_z();
 	if (s >= extent(a.f.seqs)) return;
 	const int queries = a.f.q_starts[s + 1] - a.f.q_starts[s];
-	for (int q0 = block_x() * tile_rows; q0 < queries; q0 += a.tiles * tile_rows) grad_q<Type, D>(a, s, q0);
+	for (int q0 = block_x() * tile_rows; q0 < queries; q0 += a.tiles * tile_rows) grad_q<Type, D, D == 128 ? 32 : 64>(a, s, q0);
 }
 
 template <int Type, int D>
@@ -236,14 +246,18 @@ DEVICE void grad_k_all(const HalfAttentionGradArgs &a) {
 	const int s = block_z();
 	if (s >= extent(a.f.seqs)) return;
 	const int keys = a.f.starts[s + 1] - a.f.starts[s];
-	for (int k0 = block_x() * tile_rows; k0 < keys; k0 += a.tiles * tile_rows) grad_k<Type, D, D>(a, s, k0);
+	for (int k0 = block_x() * tile_rows; k0 < keys; k0 += a.tiles * tile_rows) grad_k<Type, D, D == 128 ? 16 : D>(a, s, k0);
 }
 
 KERNEL(halfattentiongrad_q_bf16_32, HalfAttentionGradArgs, 128) { grad_q_all<BF16, 32>(a); }
 KERNEL(halfattentiongrad_q_bf16_64, HalfAttentionGradArgs, 128) { grad_q_all<BF16, 64>(a); }
+KERNEL(halfattentiongrad_q_bf16_128, HalfAttentionGradArgs, 128) { grad_q_all<BF16, 128>(a); }
 KERNEL(halfattentiongrad_q_f16_32, HalfAttentionGradArgs, 128) { grad_q_all<F16, 32>(a); }
 KERNEL(halfattentiongrad_q_f16_64, HalfAttentionGradArgs, 128) { grad_q_all<F16, 64>(a); }
+KERNEL(halfattentiongrad_q_f16_128, HalfAttentionGradArgs, 128) { grad_q_all<F16, 128>(a); }
 KERNEL(halfattentiongrad_k_bf16_32, HalfAttentionGradArgs, 128) { grad_k_all<BF16, 32>(a); }
 KERNEL(halfattentiongrad_k_bf16_64, HalfAttentionGradArgs, 128) { grad_k_all<BF16, 64>(a); }
+KERNEL(halfattentiongrad_k_bf16_128, HalfAttentionGradArgs, 128) { grad_k_all<BF16, 128>(a); }
 KERNEL(halfattentiongrad_k_f16_32, HalfAttentionGradArgs, 128) { grad_k_all<F16, 32>(a); }
 KERNEL(halfattentiongrad_k_f16_64, HalfAttentionGradArgs, 128) { grad_k_all<F16, 64>(a); }
+KERNEL(halfattentiongrad_k_f16_128, HalfAttentionGradArgs, 128) { grad_k_all<F16, 128>(a); }

@@ -66,8 +66,8 @@ func tensorDepth(o runtime.Attention, limit int, vs ...view) int {
 	return max(32, 32*blocks(d, 32))
 }
 
-// gradDepth is the widest head of halfattentiongrad.cu.
-const gradDepth = 64
+// gradTiles are the rows of the tiles of keys and of queries that go by in halfattentiongrad.cu, by the width to which heads are padded.
+var gradTiles = map[int]struct{ keys, queries int }{32: {64, 32}, 64: {64, 64}, 128: {32, 16}}
 
 type attentionGradArgs struct {
 	Forward                 attentionArgs
@@ -84,11 +84,14 @@ func (c *compiler) attentionGrad(o runtime.AttentionGrad) {
 	outs := []view{a.DOut, a.DQ, a.DK, a.DV}
 	wq, wk := attentionGradWorks(o, a)
 	c.alike(a.Forward.Q, outs...)
-	if d := tensorDepth(o.Attention, gradDepth, append(a.Forward.views(), outs...)...); d > 0 {
-		name, n := fmt.Sprintf("_%s_%d", a.Forward.dtype(), d), d // of the tile of queries in halfattentiongrad_k
+	if d := tensorDepth(o.Attention, 128, append(a.Forward.views(), outs...)...); d > 0 {
+		if d == 96 {
+			d = 128 // such heads are too rare for kernels of their own
+		}
+		name, t := fmt.Sprintf("_%s_%d", a.Forward.dtype(), d), gradTiles[d]
 		h := halfAttentionGradArgs{a, c.i32(blocks(o.MaxKeys, attentionTile)), 0}
-		c.part(wq, "halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 12*attentionTile*d), h)
-		c.part(wk, "halfattentiongrad.cu", "halfattentiongrad_k"+name, heads64(o.Attention, 4*attentionTile*d+8*n*d+32*n), h)
+		c.part(wq, "halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 4*attentionTile*d+8*t.keys*d), h)
+		c.part(wk, "halfattentiongrad.cu", "halfattentiongrad_k"+name, heads64(o.Attention, 4*attentionTile*d+8*t.queries*d+32*t.queries), h)
 		return
 	}
 	c.part(wq, "attentiongrad.cu", "attentiongrad_q_"+a.Forward.dtype().String(), heads(o.Q.Rows, o.Heads, 32), a)
