@@ -52,7 +52,7 @@ func linearCases() (t []Case) {
 }
 
 func layerNormCases() (t []Case) {
-	for _, n := range []int{1, 3, 16, 33, 77, 257, 768} {
+	for _, n := range []int{1, 3, 16, 33, 77, 130, 257, 768, 1024, 1026} {
 		t = append(t, Case{"layernorm", fmt.Sprint(n), 1e-5, 21, func(b *Builder) {
 			b.Plan.Add(runtime.LayerNorm{X: b.Floats("x", 21, n), Norm: b.Norm(n), Rows: b.N, Out: b.Out("y", 1, n)})
 		}})

@@ -123,7 +123,7 @@ func (h halves) linearGrad() (t []Case) {
 
 // rows are operations without products, on matrices between products.
 func (h halves) rows() (t []Case) {
-	for _, n := range []int{1, 33, 257} {
+	for _, n := range []int{1, 33, 62, 257} {
 		t = append(t, Case{"layernorm", fmt.Sprintf("%d of %s", n, h.dt), tol(h.dt), 21, func(b *Builder) {
 			b.Plan.Add(runtime.LayerNorm{X: b.in("x", h.dt, 21, n), Norm: b.Norm(n), Rows: b.N, Out: b.out("y", h.dt, 21, n)})
 		}}, Case{"copyrows", fmt.Sprintf("%d of %s", n, h.dt), 0, 5, func(b *Builder) {
