@@ -1,5 +1,6 @@
-// How products on the tensor units end: results go from a warp's fragments through shared memory, 16 rows at a time, so that a loop
-// over rows, not unrolled over registers, applies bias, activation and residual to neighbours in memory.
+// How products on the tensor units end: results go from a warp's fragments through shared memory, 16 rows at a time, so that a lane
+// applies bias, activation and residual to neighbours in memory, four at once where they are aligned. A lane asks for all of its
+// residuals of the 16 rows before it needs the first: one after the other, their latency would be the time of the whole product.
 #pragma once
 
 #include "activation.cuh"
@@ -19,11 +20,86 @@ DEVICE void put_slab(float *slab, const float (*c)[4]) {
 	}
 }
 
-// finish makes a slab into rows [row0, row0 + 16) and columns [col0, col0 + WN) of C, and of pre; a has c, r, pre, bias, n, act and pairs.
+// Quad is four neighbours of a row.
+struct alignas(16) Quad {
+	float x, y, z, w;
+};
+
+struct alignas(8) Words {
+	uint32_t lo, hi;
+};
+
+// load4 and store4 are load and store of elements (i, j) to (i, j+3), j a multiple of four, rows aligned likewise.
+DEVICE Quad load4(const View &v, long i, long j) {
+	const long at = i * v.stride + j;
+	if (v.dtype == F32) return *reinterpret_cast<const Quad *>(static_cast<const float *>(v.data) + at);
+	const Words w = *reinterpret_cast<const Words *>(static_cast<const uint16_t *>(v.data) + at);
+	const uint16_t a = (uint16_t)w.lo, b = (uint16_t)(w.lo >> 16), c = (uint16_t)w.hi, d = (uint16_t)(w.hi >> 16);
+	if (v.dtype == F16) return {f16_to_f32(a), f16_to_f32(b), f16_to_f32(c), f16_to_f32(d)};
+	return {bf16_to_f32(a), bf16_to_f32(b), bf16_to_f32(c), bf16_to_f32(d)};
+}
+
+DEVICE void store4(const View &v, long i, long j, const Quad &q) {
+	const long at = i * v.stride + j;
+	if (v.dtype == F32) *reinterpret_cast<Quad *>(static_cast<float *>(v.data) + at) = q;
+	else if (v.dtype == F16) *reinterpret_cast<Words *>(static_cast<uint16_t *>(v.data) + at) = {pack_f16(q.x, q.y), pack_f16(q.z, q.w)};
+	else *reinterpret_cast<Words *>(static_cast<uint16_t *>(v.data) + at) = {pack_bf16(q.x, q.y), pack_bf16(q.z, q.w)};
+}
+
+// activate_slab applies bias and activation in the slab, for activations of so many instructions that there is to be one copy of them.
 template <int WN, class Args>
-DEVICE void finish(const Args &a, const float *slab, int row0, int col0, int m) {
+DEVICE void activate_slab(const Args &a, float *slab, int row0, int col0, int m) {
+	NO_UNROLL
+	for (int i = thread_index() % 32; i < 16 * WN; i += 32) {
+		float *const x = slab + i / WN * (WN + 8) + i % WN;
+		const int row = row0 + i / WN, col = col0 + i % WN;
+		if (a.bias) *x += a.bias[col];
+		if (a.pre.data && row < m) store(a.pre, row, col, *x);
+		*x = activate(a.act, *x);
+	}
+	warp_barrier();
+}
+
+// finish_fours is finish for columns that are all there, neighbours in fours aligned.
+template <int WN, class Args>
+DEVICE void finish_fours(const Args &a, float *slab, int row0, int col0, int m) {
+	static constexpr int pitch = WN + 8, lanes = WN / 4, apart = 32 / lanes, steps = 16 / apart;
+	const int first = thread_index() % 32 / lanes, j = thread_index() % lanes * 4, col = col0 + j, left = m - row0 - first;
+	const bool activated = a.act > QuickGELU;
+	Quad r[steps] = {}, bias = {};
+	if (a.r.data) {
+		UNROLL
+		for (int s = 0; s < steps; s++) {
+			if (s * apart < left) r[s] = load4(a.r, row0 + first + s * apart, col);
+		}
+	}
+	if (activated) activate_slab<WN>(a, slab, row0, col0, m);
+	else if (a.bias) bias = {a.bias[col], a.bias[col + 1], a.bias[col + 2], a.bias[col + 3]};
+	UNROLL
+	for (int s = 0; s < steps; s++) {
+		if (s * apart >= left) break;
+		const int row = row0 + first + s * apart;
+		Quad x = *reinterpret_cast<const Quad *>(slab + (first + s * apart) * pitch + j);
+		if (!activated) {
+			if (a.bias) x = {x.x + bias.x, x.y + bias.y, x.z + bias.z, x.w + bias.w};
+			if (a.pre.data) store4(a.pre, row, col, x);
+			if (a.act == QuickGELU) x = {quick_gelu_fast(x.x), quick_gelu_fast(x.y), quick_gelu_fast(x.z), quick_gelu_fast(x.w)};
+		}
+		if (a.r.data) x = {x.x + r[s].x, x.y + r[s].y, x.z + r[s].z, x.w + r[s].w};
+		store4(a.c, row, col, x);
+	}
+}
+
+// finish makes a slab into rows [row0, row0 + 16) and columns [col0, col0 + WN) of C, and of pre; a has c, r, pre, bias, n, act and together.
+template <int WN, class Args>
+DEVICE void finish(const Args &a, float *slab, int row0, int col0, int m) {
 	static constexpr int pitch = WN + 8, lanes = WN / 2;
+	if (a.together == 4 && col0 + WN <= a.n) {
+		finish_fours<WN>(a, slab, row0, col0, m);
+		return;
+	}
 	const int lane = thread_index() % 32;
+	const bool pair = a.together > 1;
 	for (int i = lane / lanes; i < 16; i += 32 / lanes) {
 		const int row = row0 + i, j = lane % lanes * 2, col = col0 + j;
 		if (row >= m || col >= a.n) continue;
@@ -33,12 +109,13 @@ DEVICE void finish(const Args &a, const float *slab, int row0, int col0, int m) 
 			x += a.bias[col];
 			if (second) y += a.bias[col + 1];
 		}
-		if (a.pre.data) store2(a.pre, row, col, x, y, a.pairs, second);
-		x = activate(a.act, x), y = activate(a.act, y);
+		if (a.pre.data) store2(a.pre, row, col, x, y, pair, second);
+		if (a.act == QuickGELU) x = quick_gelu_fast(x), y = quick_gelu_fast(y);
+		else x = activate(a.act, x), y = activate(a.act, y);
 		if (a.r.data) {
-			const Pair r = load2(a.r, row, col, a.pairs, second);
+			const Pair r = load2(a.r, row, col, pair, second);
 			x += r.x, y += r.y;
 		}
-		store2(a.c, row, col, x, y, a.pairs, second);
+		store2(a.c, row, col, x, y, pair, second);
 	}
 }

@@ -17,6 +17,10 @@
 //	128 x 256      2 + 1          4       193 KiB        85
 //	128 x 128      2 + 1          6       193 KiB        64
 //	64  x 64       1 + 1          6        97 KiB        32
+//	64  x 32       1 + 1          8        97 KiB        21
+//	64  x 16       1 + 1          8        81 KiB        13
+//
+// The small tiles are for few rows: they spread the weights' bytes over as many multiprocessors as they can.
 //
 // FLOP and bytes: halfproduct.cu's. wgmma reads both factors from shared memory: 64 x 256 x 16 takes 128 cycles and 10 KiB of 16 KiB that
 // shared memory gives meanwhile.
@@ -30,7 +34,7 @@ struct GroupProductArgs {
 	View c, r, pre;
 	const float *bias;
 	Dim m;
-	int k, n, act, pairs;
+	int k, n, act, together;
 };
 
 static constexpr int depth = 64; // of a slice: rows of 128 bytes
@@ -61,7 +65,7 @@ DEVICE void send(Ring<BM, BN, Stages> &ring, const GroupProductArgs &a, int m0, 
 
 template <int Type, int BM, int BN, int Stages>
 DEVICE void group_product(const GroupProductArgs &a) {
-	static constexpr int groups = BM / 64;
+	static constexpr int groups = BM / 64, width = BN < 64 ? BN : 64; // of a slab
 	SHARED(unsigned char, shared);
 	auto &ring = *reinterpret_cast<Ring<BM, BN, Stages> *>(shared + (1024 - shared_address(shared) % 1024) % 1024);
 	const int m = extent(a.m), m0 = block_y() * BM, n0 = block_x() * BN, slices = (a.k + depth - 1) / depth;
@@ -91,12 +95,12 @@ DEVICE void group_product(const GroupProductArgs &a) {
 	}
 	group_wait<0>();
 	some_barrier<128 * groups>(); // the slices' place is free for results
-	float *const slab = reinterpret_cast<float *>(ring.a) + warp * slab_floats(64);
+	float *const slab = reinterpret_cast<float *>(ring.a) + warp * slab_floats(width);
 	UNROLL
-	for (int j = 0; j < BN / 64; j++) {
-		put_slab<64>(slab, acc + 8 * j);
+	for (int j = 0; j < BN / width; j++) {
+		put_slab<width>(slab, acc + width / 8 * j);
 		warp_barrier();
-		finish<64>(a, slab, m0 + 16 * warp, n0 + 64 * j, m);
+		finish<width>(a, slab, m0 + 16 * warp, n0 + width * j, m);
 		warp_barrier();
 	}
 }
@@ -104,8 +108,12 @@ DEVICE void group_product(const GroupProductArgs &a) {
 KERNEL(groupproduct_bf16_128x256, GroupProductArgs, 384) { group_product<BF16, 128, 256, 4>(a); }
 KERNEL(groupproduct_bf16_128x128, GroupProductArgs, 384) { group_product<BF16, 128, 128, 6>(a); }
 KERNEL(groupproduct_bf16_64x64, GroupProductArgs, 256) { group_product<BF16, 64, 64, 6>(a); }
+KERNEL(groupproduct_bf16_64x32, GroupProductArgs, 256) { group_product<BF16, 64, 32, 8>(a); }
+KERNEL(groupproduct_bf16_64x16, GroupProductArgs, 256) { group_product<BF16, 64, 16, 8>(a); }
 KERNEL(groupproduct_f16_128x256, GroupProductArgs, 384) { group_product<F16, 128, 256, 4>(a); }
 KERNEL(groupproduct_f16_128x128, GroupProductArgs, 384) { group_product<F16, 128, 128, 6>(a); }
 KERNEL(groupproduct_f16_64x64, GroupProductArgs, 256) { group_product<F16, 64, 64, 6>(a); }
+KERNEL(groupproduct_f16_64x32, GroupProductArgs, 256) { group_product<F16, 64, 32, 8>(a); }
+KERNEL(groupproduct_f16_64x16, GroupProductArgs, 256) { group_product<F16, 64, 16, 8>(a); }
 
 #endif

@@ -32,7 +32,7 @@ struct HalfProductArgs {
 	View a, b, c, r, pre;
 	const float *bias;
 	Dim m;
-	int k, n, act, pairs; // pairs: rows of C, R and pre are aligned to two elements
+	int k, n, act, together; // so many neighbours of C, R and pre lie aligned from every multiple of it on: 4, 2 or 1
 };
 
 static constexpr int slice = 32, slice_chunks = slice / chunk_elements;

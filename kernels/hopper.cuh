@@ -76,6 +76,8 @@ DEVICE void group_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "
 		             : __VA_ARGS__ : "l"(a), "l"(b), "r"(add));                                                               \
 	}
 #define GROUP_MMAS(type)                                                                                                 \
+	GROUP_MMA(16, type, "%0,%1,%2,%3,%4,%5,%6,%7", "%8", "%9", "%10", BLOCK(0), BLOCK(1))                                   \
+	GROUP_MMA(32, type, FIRST_TEN "%10,%11,%12,%13,%14,%15", "%16", "%17", "%18", BLOCK(0), BLOCK(1), BLOCK(2), BLOCK(3))   \
 	GROUP_MMA(64, type, FIRST_TEN TEN(1) TEN(2) "%30,%31", "%32", "%33", "%34", BLOCKS(0))                                  \
 	GROUP_MMA(128, type, FIRST_TEN TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) "%60,%61,%62,%63", "%64", "%65", "%66", BLOCKS(0), BLOCKS(8)) \
 	GROUP_MMA(256, type, FIRST_TEN TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11)            \

@@ -17,6 +17,7 @@ typedef unsigned long long uint64_t;
 
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define NO_UNROLL _Pragma("unroll 1")
 
 // KERNEL(name, Args, threads) { ... a.field ... } defines a kernel for blocks of so many threads.
 #define KERNEL(name, Args, threads) \
@@ -120,6 +121,13 @@ DEVICE float exp2_fast(float x) {
 	return y;
 }
 
+// reciprocal_fast is 1/x by the special function unit, within 1 ulp, subnormal results flushed to zero.
+DEVICE float reciprocal_fast(float x) {
+	float y;
+	asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
+
 // atomic_increment adds one to *p, in global or shared memory, and returns what it was. Between two barriers nothing else may
 // reach *p.
 DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
@@ -152,6 +160,7 @@ DEVICE float cos_pi(float x) { return cospif(x); }
 
 #define DEVICE static inline
 #define UNROLL
+#define NO_UNROLL
 
 #define KERNEL(name, Args, threads)                                                                           \
 	static void name##_body([[maybe_unused]] const Args &a);                                                                   \
@@ -205,6 +214,10 @@ DEVICE uint32_t pack_bf16(float x, float y) { return emu::f32_to_bf16(x) | (uint
 DEVICE float exp2_fast(float x) {
 	const float y = exp2f(x);
 	return y < 1.17549435e-38f ? 0.0f : y;
+}
+DEVICE float reciprocal_fast(float x) {
+	const float y = 1.0f / x;
+	return fabsf(y) < 1.17549435e-38f ? copysignf(0.0f, y) : y;
 }
 DEVICE float f16_to_f32(uint16_t h) { return emu::f16_to_f32(h); }
 DEVICE uint16_t f32_to_f16(float f) { return emu::f32_to_f16(f); }

@@ -26,7 +26,8 @@ type Device struct {
 	major, minor int
 	memory       int64
 	tile         func(tiles []halfTile, rows, cols, processors int) halfTile
-	groups       bool // products of half types by groupproduct.cu
+	groups       bool  // products of half types by groupproduct.cu
+	noGroups     error // why not, on a chip that has the kernels
 
 	multiprocessors, shared, clock, bus int // shared memory of a block in bytes; kHz of the memory's clock, bits of its bus; 0 where unknown
 
@@ -108,8 +109,10 @@ func open(ordinal int, o Options) (*Device, error) {
 	if d.major != 9 || d.minor != 0 {
 		return d, nil
 	}
-	if d.groups, err = d.tryGroups(); err != nil {
-		// The trial's error ended the context. Without warpgroups' products there is another one.
+	if d.noGroups = d.tryGroups(); d.noGroups == nil {
+		d.groups = true
+	} else if d.lost() {
+		// Without warpgroups' products there is another context.
 		if err := driver.Check("destroy context", d.ctx.Destroy()); err != nil {
 			return nil, err
 		}
@@ -193,7 +196,14 @@ func (d *Device) Describe() string {
 	if d.clock > 0 && d.bus > 0 {
 		s += fmt.Sprintf(", memory %.0f GB/s", 2*float64(d.clock)*1e3*float64(d.bus)/8/1e9) // two transfers a clock
 	}
-	return s + fmt.Sprintf(", %s kernels", d.arch)
+	s += fmt.Sprintf(", %s kernels", d.arch)
+	switch {
+	case d.groups:
+		s += ", products by warpgroups"
+	case d.noGroups != nil:
+		s += fmt.Sprintf(", no products by warpgroups (%v)", d.noGroups)
+	}
+	return s
 }
 
 // do runs f with the device's context on a locked thread. An error that loses the context is kept.

@@ -94,7 +94,7 @@ type halfProductArgs struct {
 	Bias            uint64
 	M               dim
 	K, N, Act       int32
-	Pairs           int32
+	Together        int32
 }
 
 // halfTile is a tile of halfproduct.cu or groupproduct.cu.
@@ -113,6 +113,7 @@ var halfTiles = []halfTile{
 // Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage.
 var groupTiles = []halfTile{
 	{128, 256, 384, 1024 + 4*((128+256)*128+16), 1}, {128, 128, 384, 1024 + 6*((128+128)*128+16), 0.85}, {64, 64, 256, 1024 + 6*((64+64)*128+16), 0.5},
+	{64, 32, 256, 1024 + 8*((64+32)*128+16), 0.3}, {64, 16, 256, 1024 + 8*((64+16)*128+16), 0.17},
 }
 
 // chooseTile returns the tile with the least work for the busiest multiprocessor. What a product gives does not depend on it.
@@ -136,9 +137,7 @@ func (c *compiler) halfProduct(p product, dt runtime.DType) {
 		p.A = x
 	}
 	a := halfProductArgs{A: p.A, B: p.B, C: p.C, R: p.R, Pre: p.Pre, Bias: p.Bias, M: c.dim(p.M, p.Each), K: c.i32(p.K), N: c.i32(p.N), Act: int32(p.Act)}
-	if p.C.paired() && p.R.paired() && p.Pre.paired() {
-		a.Pairs = 1
-	}
+	a.Together = min(p.C.together(), p.R.together(), p.Pre.together())
 	if c.dev.groups {
 		c.groupProduct(p.work(), a, rows, dt)
 		return
@@ -159,14 +158,14 @@ type groupProductArgs struct {
 	Bias      uint64
 	M         dim
 	K, N, Act int32
-	Pairs     int32
+	Together  int32
 	_         [2]uint64 // the size is a multiple of the maps' alignment
 }
 
 // groupProduct launches a product by warpgroups. A's map has all rows that may be live.
 func (c *compiler) groupProduct(w kernelWork, a halfProductArgs, rows int, dt runtime.DType) {
 	t := c.dev.tile(groupTiles, rows, int(a.N), c.dev.multiprocessors)
-	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Pairs: a.Pairs}
+	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Together: a.Together}
 	if c.dry || rows == 0 {
 		return
 	}
@@ -178,7 +177,9 @@ func (c *compiler) groupProduct(w kernelWork, a halfProductArgs, rows int, dt ru
 		c.fail(err)
 		return
 	}
-	c.part(w, "groupproduct.cu", "groupproduct_"+t.name(dt), t.launch(rows, int(a.N)), g)
+	cfg := t.launch(rows, int(a.N))
+	cfg.Aligned = true
+	c.part(w, "groupproduct.cu", "groupproduct_"+t.name(dt), cfg, g)
 }
 
 // tiles is a matrix in boxes of so many rows and 128 bytes.
@@ -186,7 +187,12 @@ func (v view) tiles(dt runtime.DType, rows int, cols int32, box int) driver.Tile
 	return driver.Tiles{BFloat16: dt == runtime.BF16, Data: cu.DevicePtr(v.Data), Rows: rows, Cols: int(cols), Stride: 2 * int(v.Stride), BoxRows: box, BoxCols: 64}
 }
 
-// paired says whether two neighbours of a row, the first in an even column, can be reached at once.
-func (v view) paired() bool {
-	return v.Data == 0 || v.Stride%2 == 0 && v.Data%uint64(2*runtime.DType(v.DType).Size()) == 0
+// together is how many neighbours of a row, from every multiple of it on, can be reached at once: 4, 2 or 1.
+func (v view) together() int32 {
+	for n := int32(4); n > 1; n /= 2 {
+		if v.Data == 0 || v.Stride%n == 0 && v.Data%uint64(int(n)*runtime.DType(v.DType).Size()) == 0 {
+			return n
+		}
+	}
+	return 1
 }

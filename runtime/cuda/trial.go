@@ -5,6 +5,7 @@ package cuda
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 
 	"isearle/runtime"
@@ -17,43 +18,43 @@ const trialRows, trialCols, trialDepth = 130, 264, 200
 // tensor units may cut off in place of rounding.
 const trialTolerance = 1e-3
 
-// tryGroups says whether products by warpgroups agree with those by warps, on one product in each type. Errors that leave the device
-// usable mean no; one that does not is returned.
-func (d *Device) tryGroups() (bool, error) {
+// tryGroups says why products by warpgroups are not to be used, having compared them with those by warps on one product in each type
+// and with each tile; nil where they agree. The device may be lost then.
+func (d *Device) tryGroups() error {
 	defer func() {
+		d.groups, d.tile = false, chooseTile
 		if !d.lost() {
 			d.do("give up the trial's memory", func() error { d.trim(); return nil })
 		}
 	}()
 	for _, dt := range []runtime.DType{runtime.BF16, runtime.F16} {
-		var got [2][]float32
-		for i := range got {
-			d.groups = i == 1
-			var err error
-			if got[i], err = d.trial(dt); err != nil {
-				d.groups = false
-				if d.lost() {
-					return false, err
-				}
-				return false, nil
+		d.groups, d.tile = false, chooseTile
+		want, err := d.trial(dt)
+		if err != nil {
+			return fmt.Errorf("product in %s by warps: %w", dt, err)
+		}
+		for _, t := range groupTiles {
+			d.groups, d.tile = true, func([]halfTile, int, int, int) halfTile { return t }
+			got, err := d.trial(dt)
+			if err != nil {
+				return fmt.Errorf("product by warpgroups, %s: %w", t.name(dt), err)
+			}
+			if i := differs(got, want); i >= 0 {
+				return fmt.Errorf("product by warpgroups, %s: element %d is %v, by warps %v", t.name(dt), i, got[i], want[i])
 			}
 		}
-		d.groups = false
-		if !agree(got[0], got[1]) {
-			return false, nil
-		}
 	}
-	return true, nil
+	return nil
 }
 
-// agree compares results.
-func agree(x, y []float32) bool {
+// differs returns the first element in which results differ, -1 where there is none.
+func differs(x, y []float32) int {
 	for i := range x {
 		if !(math.Abs(float64(x[i])-float64(y[i])) <= trialTolerance) {
-			return false
+			return i
 		}
 	}
-	return true
+	return -1
 }
 
 // trial returns a product.

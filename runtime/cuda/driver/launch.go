@@ -11,11 +11,11 @@ typedef struct {
 	CUfunction function;
 	unsigned grid[3], block, shared;
 	size_t size;
-	void *extra[5];
+	void *extra[5], *params[1];
 	// The kernel's structure follows.
 } launch_block;
 
-static launch_block *launch_new(void *function, const unsigned *grid, unsigned block, unsigned shared, const void *args, size_t size) {
+static launch_block *launch_new(void *function, const unsigned *grid, unsigned block, unsigned shared, const void *args, size_t size, int aligned) {
 	launch_block *l = malloc(sizeof *l + size);
 	if (!l) return NULL;
 	l->function = function;
@@ -29,11 +29,13 @@ static launch_block *launch_new(void *function, const unsigned *grid, unsigned b
 	l->extra[2] = CU_LAUNCH_PARAM_BUFFER_SIZE;
 	l->extra[3] = &l->size;
 	l->extra[4] = CU_LAUNCH_PARAM_END;
+	l->params[0] = aligned ? l + 1 : NULL;
 	return l;
 }
 
 static CUresult launch_run(launch_block *l, void *stream) {
-	return cuLaunchKernel(l->function, l->grid[0], l->grid[1], l->grid[2], l->block, 1, 1, l->shared, stream, NULL, l->extra);
+	return cuLaunchKernel(l->function, l->grid[0], l->grid[1], l->grid[2], l->block, 1, 1, l->shared, stream, l->params[0] ? l->params : NULL,
+	                      l->params[0] ? NULL : l->extra);
 }
 
 static CUresult function_shared(void *function, int bytes) {
@@ -70,12 +72,19 @@ type Config struct {
 	Grid   [3]int // blocks
 	Block  int    // threads
 	Shared int    // bytes of dynamic shared memory
+	// Aligned is for a structure that is aligned to more than 16 bytes. The device's place for arguments is not, so that the driver must
+	// find the structure's own place, which it does for arguments without a size: nothing checks theirs.
+	Aligned bool
 }
 
 // NewLaunch prepares a launch; args are the bytes of the kernel's one structure.
 func NewLaunch(name string, f cu.Function, c Config, args []byte) (*Launch, error) {
 	grid := [3]C.uint{C.uint(c.Grid[0]), C.uint(c.Grid[1]), C.uint(c.Grid[2])}
-	l := C.launch_new(handle(&f), &grid[0], C.uint(c.Block), C.uint(c.Shared), unsafe.Pointer(unsafe.SliceData(args)), C.size_t(len(args)))
+	aligned := C.int(0)
+	if c.Aligned {
+		aligned = 1
+	}
+	l := C.launch_new(handle(&f), &grid[0], C.uint(c.Block), C.uint(c.Shared), unsafe.Pointer(unsafe.SliceData(args)), C.size_t(len(args)), aligned)
 	if l == nil {
 		return nil, fmt.Errorf("launch %s: no memory for its arguments", name)
 	}
