@@ -1,6 +1,6 @@
 // How products on the tensor units end: results go from a warp's fragments through shared memory, 16 rows at a time, so that a lane
 // applies bias, activation and residual to neighbours in memory, four at once where they are aligned. A lane asks for all of its
-// residuals of the 16 rows before it needs the first: one after the other, their latency would be the time of the whole product.
+// residuals of the 16 rows ahead: one after the other, their latency would be the time of the whole product.
 #pragma once
 
 #include "activation.cuh"
@@ -60,42 +60,61 @@ DEVICE void activate_slab(const Args &a, float *slab, int row0, int col0, int m)
 	warp_barrier();
 }
 
-// finish_fours is finish for columns that are all there, neighbours in fours aligned.
+// Ahead is what a lane needs from memory to finish a slab in fours: residuals of its rows, bias.
+template <int WN>
+struct Ahead {
+	static constexpr int lanes = WN / 4, apart = 32 / lanes, steps = 16 / apart;
+	Quad r[steps], bias;
+};
+
+// in_fours says whether all columns of a slab are there, neighbours in fours aligned.
 template <int WN, class Args>
-DEVICE void finish_fours(const Args &a, float *slab, int row0, int col0, int m) {
-	static constexpr int pitch = WN + 8, lanes = WN / 4, apart = 32 / lanes, steps = 16 / apart;
-	const int first = thread_index() % 32 / lanes, j = thread_index() % lanes * 4, col = col0 + j, left = m - row0 - first;
-	const bool activated = a.act > QuickGELU;
-	Quad r[steps] = {}, bias = {};
+DEVICE bool in_fours(const Args &a, int col0) { return a.together == 4 && col0 + WN <= a.n; }
+
+// look_ahead asks for what a slab's end will need. R may be C: a slab's own elements only are read.
+template <int WN, class Args>
+DEVICE void look_ahead(const Args &a, Ahead<WN> &x, int row0, int col0, int m) {
+	using A = Ahead<WN>;
+	if (!in_fours<WN>(a, col0)) return;
+	const int first = thread_index() % 32 / A::lanes, col = col0 + thread_index() % A::lanes * 4, left = m - row0 - first;
 	if (a.r.data) {
 		UNROLL
-		for (int s = 0; s < steps; s++) {
-			if (s * apart < left) r[s] = load4(a.r, row0 + first + s * apart, col);
+		for (int s = 0; s < A::steps; s++) {
+			if (s * A::apart < left) x.r[s] = load4(a.r, row0 + first + s * A::apart, col);
 		}
 	}
+	if (a.bias) x.bias = {a.bias[col], a.bias[col + 1], a.bias[col + 2], a.bias[col + 3]};
+}
+
+// finish_fours is finish for a slab in fours.
+template <int WN, class Args>
+DEVICE void finish_fours(const Args &a, const Ahead<WN> &ahead, float *slab, int row0, int col0, int m) {
+	using A = Ahead<WN>;
+	const int first = thread_index() % 32 / A::lanes, j = thread_index() % A::lanes * 4, col = col0 + j, left = m - row0 - first;
+	const bool activated = a.act > QuickGELU;
 	if (activated) activate_slab<WN>(a, slab, row0, col0, m);
-	else if (a.bias) bias = {a.bias[col], a.bias[col + 1], a.bias[col + 2], a.bias[col + 3]};
 	UNROLL
-	for (int s = 0; s < steps; s++) {
-		if (s * apart >= left) break;
-		const int row = row0 + first + s * apart;
-		Quad x = *reinterpret_cast<const Quad *>(slab + (first + s * apart) * pitch + j);
+	for (int s = 0; s < A::steps; s++) {
+		if (s * A::apart >= left) break;
+		const int row = row0 + first + s * A::apart;
+		Quad x = *reinterpret_cast<const Quad *>(slab + (first + s * A::apart) * (WN + 8) + j);
 		if (!activated) {
-			if (a.bias) x = {x.x + bias.x, x.y + bias.y, x.z + bias.z, x.w + bias.w};
+			if (a.bias) x = {x.x + ahead.bias.x, x.y + ahead.bias.y, x.z + ahead.bias.z, x.w + ahead.bias.w};
 			if (a.pre.data) store4(a.pre, row, col, x);
 			if (a.act == QuickGELU) x = {quick_gelu_fast(x.x), quick_gelu_fast(x.y), quick_gelu_fast(x.z), quick_gelu_fast(x.w)};
 		}
-		if (a.r.data) x = {x.x + r[s].x, x.y + r[s].y, x.z + r[s].z, x.w + r[s].w};
+		if (a.r.data) x = {x.x + ahead.r[s].x, x.y + ahead.r[s].y, x.z + ahead.r[s].z, x.w + ahead.r[s].w};
 		store4(a.c, row, col, x);
 	}
 }
 
-// finish makes a slab into rows [row0, row0 + 16) and columns [col0, col0 + WN) of C, and of pre; a has c, r, pre, bias, n, act and together.
+// finish makes a slab into rows [row0, row0 + 16) and columns [col0, col0 + WN) of C, and of pre, with what look_ahead asked for; a has c, r,
+// pre, bias, n, act and together.
 template <int WN, class Args>
-DEVICE void finish(const Args &a, float *slab, int row0, int col0, int m) {
+DEVICE void finish(const Args &a, const Ahead<WN> &ahead, float *slab, int row0, int col0, int m) {
 	static constexpr int pitch = WN + 8, lanes = WN / 2;
-	if (a.together == 4 && col0 + WN <= a.n) {
-		finish_fours<WN>(a, slab, row0, col0, m);
+	if (in_fours<WN>(a, col0)) {
+		finish_fours(a, ahead, slab, row0, col0, m);
 		return;
 	}
 	const int lane = thread_index() % 32;

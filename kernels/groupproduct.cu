@@ -9,18 +9,18 @@
 // A sum is a chain of wgmma of depth 16 with k ascending, whatever the tile. It need not have the bits of mma.sync's: a device makes all
 // its products by one or all by the other.
 //
-// Tiling: C in BM x BN, slices of 64 along K. The last warpgroup's first thread sends slices ahead as far as shared memory goes; each
-// other warpgroup multiplies 64 rows, one slice's products behind the next one's, and hands slices back. setmaxnreg gives the
-// multiplying warps what the sending one does not need.
+// Tiling: C in BM x BN, slices of 64 along K. The last warp's first thread sends slices ahead as far as shared memory goes; each warpgroup
+// before it multiplies 64 rows, one slice's products behind the next one's, and hands slices back.
 //
-//	            warpgroups  slices ahead  shared   FLOP a byte from L2
-//	128 x 256      2 + 1          4       193 KiB        85
-//	128 x 128      2 + 1          6       193 KiB        64
-//	64  x 64       1 + 1          6        97 KiB        32
-//	64  x 32       1 + 1          8        97 KiB        21
-//	64  x 16       1 + 1          8        81 KiB        13
+//	            warps  slices ahead  shared   blocks a multiprocessor  FLOP a byte from L2
+//	128 x 256   8 + 1       4       193 KiB             1                    85
+//	128 x 128   8 + 1       3        97 KiB             2                    64
+//	64  x 64    4 + 1       6        97 KiB             2                    32
+//	64  x 32    4 + 1       8        97 KiB             2                    21
+//	64  x 16    4 + 1       8        81 KiB             2                    13
 //
-// The small tiles are for few rows: they spread the weights' bytes over as many multiprocessors as they can.
+// Of two blocks on a multiprocessor one multiplies while the other's results leave. The small tiles are for few rows: they spread the
+// weights' bytes over as many multiprocessors as they can.
 //
 // FLOP and bytes: halfproduct.cu's. wgmma reads both factors from shared memory: 64 x 256 x 16 takes 128 cycles and 10 KiB of 16 KiB that
 // shared memory gives meanwhile.
@@ -54,12 +54,13 @@ struct Ring {
 
 template <int BM, int BN, int Stages>
 DEVICE void send(Ring<BM, BN, Stages> &ring, const GroupProductArgs &a, int m0, int n0, int slices) {
+	int at = 0, phase = 1;
 	for (int s = 0; s < slices; s++) {
-		const int at = s % Stages;
-		barrier_wait(&ring.empty[at], ~(s / Stages) & 1);
+		barrier_wait(&ring.empty[at], phase);
 		barrier_expect(&ring.full[at], (int)sizeof(ring.a[0]) + (int)sizeof(ring.b[0]));
 		load_box(ring.a[at], &a.a, s * depth, m0, &ring.full[at]);
 		load_box(ring.b[at], &a.b, s * depth, n0, &ring.full[at]);
+		if (++at == Stages) at = 0, phase ^= 1;
 	}
 }
 
@@ -70,50 +71,53 @@ DEVICE void group_product(const GroupProductArgs &a) {
 	auto &ring = *reinterpret_cast<Ring<BM, BN, Stages> *>(shared + (1024 - shared_address(shared) % 1024) % 1024);
 	const int m = extent(a.m), m0 = block_y() * BM, n0 = block_x() * BN, slices = (a.k + depth - 1) / depth;
 	if (m0 >= m) return;
-	const int group = thread_index() / 128, warp = thread_index() / 32, lane = thread_index() % 32;
+	const int warp = thread_index() / 32, lane = thread_index() % 32;
 	if (thread_index() == 0) {
 		for (int i = 0; i < Stages; i++) barrier_init(&ring.full[i], 1), barrier_init(&ring.empty[i], 4 * groups);
 		barriers_ready();
 	}
 	barrier();
-	if (group == groups) {
-		if (groups > 1) registers_give<40>();
-		if (thread_index() == 128 * groups) send(ring, a, m0, n0, slices);
+	if (warp == 4 * groups) {
+		if (lane == 0) send(ring, a, m0, n0, slices);
 		return;
 	}
-	if (groups > 1) registers_take<232>();
 	float acc[BN / 8][4] = {};
+	int at = 0, phase = 0, last = 0;
 	for (int s = 0; s < slices; s++) {
-		barrier_wait(&ring.full[s % Stages], s / Stages & 1);
-		const uint64_t ta = group_tile(ring.a[s % Stages] + group * 64 * depth), tb = group_tile(ring.b[s % Stages]);
+		barrier_wait(&ring.full[at], phase);
+		const uint64_t ta = group_tile(ring.a[at] + warp / 4 * 64 * depth), tb = group_tile(ring.b[at]);
 		group_begin();
 		UNROLL
 		for (int k = 0; k < depth / 16; k++) group_multiply<Type>(acc, ta + 2 * k, tb + 2 * k, s + k);
 		group_commit();
 		group_wait<1>();
-		if (s && lane == 0) barrier_arrive(&ring.empty[(s - 1) % Stages]);
+		if (s && lane == 0) barrier_arrive(&ring.empty[last]);
+		last = at;
+		if (++at == Stages) at = 0, phase ^= 1;
 	}
 	group_wait<0>();
 	some_barrier<128 * groups>(); // the slices' place is free for results
 	float *const slab = reinterpret_cast<float *>(ring.a) + warp * slab_floats(width);
 	UNROLL
 	for (int j = 0; j < BN / width; j++) {
-		put_slab<width>(slab, acc + width / 8 * j);
+		Ahead<width> ahead = {};
+		put_slab<width>(slab, acc + width / 8 * j); // which frees the registers for what is asked for
+		look_ahead(a, ahead, m0 + 16 * warp, n0 + width * j, m);
 		warp_barrier();
-		finish<width>(a, slab, m0 + 16 * warp, n0 + width * j, m);
+		finish<width>(a, ahead, slab, m0 + 16 * warp, n0 + width * j, m);
 		warp_barrier();
 	}
 }
 
-KERNEL(groupproduct_bf16_128x256, GroupProductArgs, 384) { group_product<BF16, 128, 256, 4>(a); }
-KERNEL(groupproduct_bf16_128x128, GroupProductArgs, 384) { group_product<BF16, 128, 128, 6>(a); }
-KERNEL(groupproduct_bf16_64x64, GroupProductArgs, 256) { group_product<BF16, 64, 64, 6>(a); }
-KERNEL(groupproduct_bf16_64x32, GroupProductArgs, 256) { group_product<BF16, 64, 32, 8>(a); }
-KERNEL(groupproduct_bf16_64x16, GroupProductArgs, 256) { group_product<BF16, 64, 16, 8>(a); }
-KERNEL(groupproduct_f16_128x256, GroupProductArgs, 384) { group_product<F16, 128, 256, 4>(a); }
-KERNEL(groupproduct_f16_128x128, GroupProductArgs, 384) { group_product<F16, 128, 128, 6>(a); }
-KERNEL(groupproduct_f16_64x64, GroupProductArgs, 256) { group_product<F16, 64, 64, 6>(a); }
-KERNEL(groupproduct_f16_64x32, GroupProductArgs, 256) { group_product<F16, 64, 32, 8>(a); }
-KERNEL(groupproduct_f16_64x16, GroupProductArgs, 256) { group_product<F16, 64, 16, 8>(a); }
+KERNEL_FOR(1, groupproduct_bf16_128x256, GroupProductArgs, 288) { group_product<BF16, 128, 256, 4>(a); }
+KERNEL_FOR(2, groupproduct_bf16_128x128, GroupProductArgs, 288) { group_product<BF16, 128, 128, 3>(a); }
+KERNEL_FOR(2, groupproduct_bf16_64x64, GroupProductArgs, 160) { group_product<BF16, 64, 64, 6>(a); }
+KERNEL_FOR(2, groupproduct_bf16_64x32, GroupProductArgs, 160) { group_product<BF16, 64, 32, 8>(a); }
+KERNEL_FOR(2, groupproduct_bf16_64x16, GroupProductArgs, 160) { group_product<BF16, 64, 16, 8>(a); }
+KERNEL_FOR(1, groupproduct_f16_128x256, GroupProductArgs, 288) { group_product<F16, 128, 256, 4>(a); }
+KERNEL_FOR(2, groupproduct_f16_128x128, GroupProductArgs, 288) { group_product<F16, 128, 128, 3>(a); }
+KERNEL_FOR(2, groupproduct_f16_64x64, GroupProductArgs, 160) { group_product<F16, 64, 64, 6>(a); }
+KERNEL_FOR(2, groupproduct_f16_64x32, GroupProductArgs, 160) { group_product<F16, 64, 32, 8>(a); }
+KERNEL_FOR(2, groupproduct_f16_64x16, GroupProductArgs, 160) { group_product<F16, 64, 16, 8>(a); }
 
 #endif

@@ -123,9 +123,11 @@ DEVICE void half_product(const HalfProductArgs &a) {
 	float *const slab = reinterpret_cast<float *>(shared) + warp * slab_floats(WN);
 	UNROLL
 	for (int i = 0; i < mi; i++) {
+		Ahead<WN> ahead = {};
+		look_ahead(a, ahead, m0 + wm + 16 * i, n0 + wn, m);
 		put_slab<WN>(slab, acc[i]);
 		warp_barrier();
-		finish<WN>(a, slab, m0 + wm + 16 * i, n0 + wn, m);
+		finish<WN>(a, ahead, slab, m0 + wm + 16 * i, n0 + wn, m);
 		warp_barrier();
 	}
 }

@@ -45,11 +45,6 @@ DEVICE void load_box(void *to, const TensorMap *map, int column, int row, uint64
 template <int Threads>
 DEVICE void some_barrier() { asm volatile("bar.sync 1, %0;" :: "n"(Threads) : "memory"); }
 
-template <int N>
-DEVICE void registers_give() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
-template <int N>
-DEVICE void registers_take() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
-
 // group_tile describes rows of 128 bytes in shared memory, swizzled by 128 bytes, from an address aligned to 1024 bytes: PTX ISA, "Matrix
 // Descriptor". 8 rows are 1024 bytes; 16 more columns are 32 bytes on, which is 2 in the descriptor.
 DEVICE uint64_t group_tile(const void *p) {

@@ -25,7 +25,7 @@ type Device struct {
 	name         string
 	major, minor int
 	memory       int64
-	tile         func(tiles []halfTile, rows, cols, processors int) halfTile
+	tile         func(tiles []halfTile, p productSize, processors int) halfTile
 	groups       bool  // products of half types by groupproduct.cu
 	noGroups     error // why not, on a chip that has the kernels
 

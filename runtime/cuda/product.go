@@ -100,32 +100,66 @@ type halfProductArgs struct {
 // halfTile is a tile of halfproduct.cu or groupproduct.cu.
 type halfTile struct {
 	m, n, threads, shared int
-	// rate is the part of the largest tile's speed that a multiprocessor full of these blocks should reach: what shared memory and
-	// the second-level cache let through, by the figures in the kernels' files. Nothing depends on it but the choice of tiles.
-	rate float64
+	tileTime
 }
 
-// Tiles of halfproduct.cu: stages of slices, whose rows are 64 bytes.
+// tileTime is what the tiles that a multiprocessor makes at once take, in nanoseconds. Nothing depends on it but the choice of tiles.
+type tileTime struct {
+	resident    int     // tiles at once
+	alone, full float64 // for each number of K: of one tile on a multiprocessor, of as many as fit
+	end         float64 // for what is not overlapped with other tiles' products: filling the pipeline, results
+	residual    float64 // besides, for reading residuals and writing f32
+}
+
+// Tiles of halfproduct.cu: stages of slices, whose rows are 64 bytes. Their times are in proportion to what shared memory and the
+// second-level cache let through, by the figures in the kernel's file.
 var halfTiles = []halfTile{
-	{128, 256, 256, 4 * (128 + 256) * 64, 1}, {128, 128, 128, 4 * (128 + 128) * 64, 0.95}, {64, 64, 128, 4 * (64 + 64) * 64, 0.6}, {16, 32, 64, 8 * (16 + 32) * 64, 0.15},
+	{128, 256, 256, 4 * (128 + 256) * 64, tileTime{1, 20, 20, 0, 0}}, {128, 128, 128, 4 * (128 + 128) * 64, tileTime{1, 10.53, 10.53, 0, 0}},
+	{64, 64, 128, 4 * (64 + 64) * 64, tileTime{1, 4.2, 4.2, 0, 0}}, {16, 32, 64, 8 * (16 + 32) * 64, tileTime{1, 2.1, 2.1, 0, 0}},
 }
 
-// Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage.
+// Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage. Times were measured by BenchmarkTiles on an
+// NVIDIA H100 80GB HBM3, 2026-11-26.
 var groupTiles = []halfTile{
-	{128, 256, 384, 1024 + 4*((128+256)*128+16), 1}, {128, 128, 384, 1024 + 6*((128+128)*128+16), 0.85}, {64, 64, 256, 1024 + 6*((64+64)*128+16), 0.5},
-	{64, 32, 256, 1024 + 8*((64+32)*128+16), 0.3}, {64, 16, 256, 1024 + 8*((64+16)*128+16), 0.17},
+	groupTile(128, 256, 4, tileTime{1, 8.9, 10.1, 6000, 6500}),
+	groupTile(128, 128, 3, tileTime{2, 4.5, 13.6, 1900, 5700}),
+	groupTile(64, 64, 6, tileTime{2, 2.74, 6, 2000, 1000}),
+	groupTile(64, 32, 8, tileTime{2, 2.5, 4.2, 1600, 1000}),
+	groupTile(64, 16, 8, tileTime{2, 2.5, 3.15, 1400, 1000}),
 }
 
-// chooseTile returns the tile with the least work for the busiest multiprocessor. What a product gives does not depend on it.
-func chooseTile(tiles []halfTile, rows, cols, processors int) halfTile {
+func groupTile(m, n, stages int, t tileTime) halfTile {
+	return halfTile{m, n, 2*m + 32, 1024 + stages*((m+n)*128+16), t}
+}
+
+// productSize is what the choice of a tile depends on.
+type productSize struct {
+	rows, cols, depth int
+	residual          bool
+}
+
+// chooseTile returns the fastest tile. What a product gives does not depend on it.
+func chooseTile(tiles []halfTile, p productSize, processors int) halfTile {
 	best, least := tiles[0], 0.0
 	for _, t := range tiles {
-		waves := blocks(blocks(rows, t.m)*blocks(cols, t.n), processors)
-		if cost := float64(waves*t.m*t.n) / t.rate; least == 0 || cost < least {
-			best, least = t, cost
+		if time := t.time(p, processors); least == 0 || time < least {
+			best, least = t, time
 		}
 	}
 	return best
+}
+
+func (t halfTile) time(p productSize, processors int) float64 {
+	n := blocks(p.rows, t.m) * blocks(p.cols, t.n)
+	waves, slope := 1, t.alone
+	if n > processors {
+		waves, slope = blocks(n, processors*t.resident), t.full
+	}
+	time := float64(p.depth)*slope + t.end
+	if p.residual {
+		time += t.residual
+	}
+	return float64(waves) * time
 }
 
 // halfProduct launches a product on the tensor units; a left factor of another type, or whose rows are not aligned, is copied.
@@ -142,7 +176,7 @@ func (c *compiler) halfProduct(p product, dt runtime.DType) {
 		c.groupProduct(p.work(), a, rows, dt)
 		return
 	}
-	t := c.dev.tile(halfTiles, rows, p.N, c.dev.multiprocessors)
+	t := c.dev.tile(halfTiles, productSize{rows, p.N, p.K, p.R.Data != 0}, c.dev.multiprocessors)
 	c.part(p.work(), "halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N), a)
 }
 
@@ -164,7 +198,7 @@ type groupProductArgs struct {
 
 // groupProduct launches a product by warpgroups. A's map has all rows that may be live.
 func (c *compiler) groupProduct(w kernelWork, a halfProductArgs, rows int, dt runtime.DType) {
-	t := c.dev.tile(groupTiles, rows, int(a.N), c.dev.multiprocessors)
+	t := c.dev.tile(groupTiles, productSize{rows, int(a.N), int(a.K), a.R.Data != 0}, c.dev.multiprocessors)
 	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Together: a.Together}
 	if c.dry || rows == 0 {
 		return

@@ -14,8 +14,8 @@ import (
 )
 
 // withTile gives products of a half type one tile.
-func withTile(t halfTile) func(tiles []halfTile, rows, cols, processors int) halfTile {
-	return func([]halfTile, int, int, int) halfTile { return t }
+func withTile(t halfTile) func(tiles []halfTile, p productSize, processors int) halfTile {
+	return func([]halfTile, productSize, int) halfTile { return t }
 }
 
 // The trial of warpgroups' products makes the product that it should, and on a device without them says no, at no cost.
@@ -127,6 +127,85 @@ func checkProduct(t *testing.T, got, x, w []float32, rows, n, k int, part float6
 	}
 }
 
+// BenchmarkTiles times products of the towers' shapes with every tile, on a chip.
+func BenchmarkTiles(b *testing.B) {
+	if err := driver.Status(); err != nil {
+		b.Skip(err)
+	}
+	d, err := open(0, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	tiles := halfTiles
+	if d.groups {
+		tiles = groupTiles
+	}
+	for _, rows := range []int{50, 400, 1600, 12800, 65792} {
+		for _, s := range []struct {
+			in, out  int
+			act      runtime.Activation
+			residual bool
+		}{{768, 768, runtime.Identity, true}, {768, 2304, runtime.Identity, false}, {768, 3072, runtime.QuickGELU, false}, {3072, 768, runtime.Identity, true}} {
+			if rows > 60000 {
+				s.in, s.out = s.in/3*4, s.out/3*4
+			}
+			for _, t := range tiles {
+				if rows > 60000 && t.m < 128 || rows == 50 && t.m > 64 {
+					continue
+				}
+				b.Run(fmt.Sprintf("%dx%dx%d/%dx%d", rows, s.out, s.in, t.m, t.n), func(b *testing.B) {
+					d.benchmarkTile(b, t, rows, s.out, s.in, s.act, s.residual)
+				})
+			}
+		}
+	}
+}
+
+func (d *Device) benchmarkTile(b *testing.B, t halfTile, rows, n, k int, act runtime.Activation, residual bool) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	w := halfNumbers(rng, runtime.BF16, n*k)
+	weight, err := d.Pack(runtime.Matrix{DType: runtime.F32, Rows: n, Cols: k, Data: runtime.Float32Bytes(w)}, runtime.PackOptions{DType: runtime.BF16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer weight.Close()
+	d.tile = withTile(t)
+	defer func() { d.tile = chooseTile }()
+	p := runtime.NewPlan("benchmark")
+	dt := runtime.BF16
+	if residual {
+		dt = runtime.F32
+	}
+	in, out := p.New("x", runtime.BF16, rows, k), p.New("y", dt, rows, n)
+	op := runtime.Linear{X: in, W: weight, Rows: runtime.Fixed(rows), Act: act, Out: out}
+	if residual {
+		op.Residual = out
+	}
+	p.Add(op)
+	prog, err := d.Compile(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer prog.Close()
+	x := halfNumbers(rng, runtime.BF16, min(rows*k, 1<<20))
+	for at := 0; at < rows*k; at += len(x) {
+		if err := prog.Buffer(in.Slot).WriteF32(at, x[:min(len(x), rows*k-at)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for range b.N { // not b.Loop, whose clock would stop before the device has done what is queued
+		if err := prog.Run(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := d.do("wait", d.wait); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(2*float64(rows)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+}
+
 // halfNumbers are random numbers that a half type holds.
 func halfNumbers(rng *rand.Rand, dt runtime.DType, n int) []float32 {
 	x := make([]float32, n)
@@ -170,13 +249,25 @@ func (d *Device) multiply(t *testing.T, dt runtime.DType, x, w []float32, rows, 
 // Few rows get small tiles, many large ones, and a chip with many multiprocessors smaller ones than one with few.
 func TestChooseTile(t *testing.T) {
 	for _, tt := range []struct {
-		rows, cols, processors int
-		m, n                   int
+		tiles      []halfTile
+		size       productSize
+		processors int
+		m, n       int
 	}{
-		{1, 768, 132, 16, 32}, {50, 768, 132, 16, 32}, {256 * 50, 3072, 132, 128, 256}, {64, 64, 2, 64, 64}, {1 << 20, 1 << 12, 2, 128, 256},
+		{halfTiles, productSize{1, 768, 768, false}, 132, 16, 32},
+		{halfTiles, productSize{50, 768, 768, true}, 132, 16, 32},
+		{halfTiles, productSize{256 * 50, 3072, 768, false}, 132, 128, 256},
+		{halfTiles, productSize{64, 64, 64, false}, 2, 64, 64},
+		{halfTiles, productSize{1 << 20, 1 << 12, 1 << 10, false}, 2, 128, 256},
+		{groupTiles, productSize{50, 768, 768, true}, 132, 64, 16},
+		{groupTiles, productSize{50, 3072, 768, false}, 132, 64, 32},
+		{groupTiles, productSize{400, 768, 3072, true}, 132, 64, 64},
+		{groupTiles, productSize{1600, 768, 768, true}, 132, 128, 128},
+		{groupTiles, productSize{256 * 257, 1024, 1024, true}, 132, 128, 128},
+		{groupTiles, productSize{256 * 257, 1024, 4096, true}, 132, 128, 256},
 	} {
-		if got := chooseTile(halfTiles, tt.rows, tt.cols, tt.processors); got.m != tt.m || got.n != tt.n {
-			t.Errorf("%d x %d on %d: %dx%d, want %dx%d", tt.rows, tt.cols, tt.processors, got.m, got.n, tt.m, tt.n)
+		if got := chooseTile(tt.tiles, tt.size, tt.processors); got.m != tt.m || got.n != tt.n {
+			t.Errorf("%+v on %d: %dx%d, want %dx%d", tt.size, tt.processors, got.m, got.n, tt.m, tt.n)
 		}
 	}
 }

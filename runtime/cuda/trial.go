@@ -34,7 +34,7 @@ func (d *Device) tryGroups() error {
 			return fmt.Errorf("product in %s by warps: %w", dt, err)
 		}
 		for _, t := range groupTiles {
-			d.groups, d.tile = true, func([]halfTile, int, int, int) halfTile { return t }
+			d.groups, d.tile = true, func([]halfTile, productSize, int) halfTile { return t }
 			got, err := d.trial(dt)
 			if err != nil {
 				return fmt.Errorf("product by warpgroups, %s: %w", t.name(dt), err)
