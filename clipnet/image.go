@@ -181,6 +181,23 @@ func (e *ImageEncoder) Encode(ctx context.Context, dst, pixels []float32, n int)
 	})
 }
 
+// Repeat encodes the pixels again, times over, that an Encode of n images has left on the device, n at most one batch, and copies neither
+// pixels nor features but one element of them, for which it waits: what the device does alone, for measuring.
+func (e *ImageEncoder) Repeat(ctx context.Context, n, times int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.pixels.progs[smallest(e.pixels.capacities, n)]
+	if p == nil || p.live[0] != int32(n) {
+		return fmt.Errorf("clipnet: repeat %d images: the last batch was another", n)
+	}
+	for range times {
+		if err := p.prog.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return p.out.ReadF32(0, make([]float32, 1))
+}
+
 // inBatches has n images encoded, by the smallest programs that hold what is left: encode takes images from number done on, as many
 // as it can, and says how many those were.
 func (e *ImageEncoder) inBatches(ps *imagePrograms, n int, encode func(p *imageProgram, capacity, done int) (int, error)) error {

@@ -182,3 +182,30 @@ func bitmap(w, h int) []byte {
 	}
 	return b
 }
+
+// Repeat gives an Encode's features again, and refuses where there was no such Encode.
+func TestRepeat(t *testing.T) {
+	ctx := context.Background()
+	m := firstModel(t)
+	e, err := clipnet.NewImageEncoder(device(t, cpu.Options{Threads: 2}), m, clipnet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Repeat(ctx, 1, 1); err == nil {
+		t.Error("repeats what was never encoded")
+	}
+	pixels, features := make([]float32, 3*3*e.Size()*e.Size()), make([]float32, 3*e.Dim())
+	for i := range pixels {
+		pixels[i] = float32(i%7) - 3
+	}
+	if err := e.Encode(ctx, features, pixels, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Repeat(ctx, 3, 2); err != nil {
+		t.Error(err)
+	}
+	if err := e.Repeat(ctx, 2, 1); err == nil {
+		t.Error("repeats another number of images")
+	}
+}

@@ -54,8 +54,9 @@ DEVICE void half_attention(const HalfAttentionArgs &a, int s, int q0) {
 		barrier();
 		if (row >= rows) continue;
 		uint16_t *const k = ks + base / tile_rows % 2 * tile, *const v = vs + base / tile_rows % 2 * tile;
+		const int left = D <= 64 ? to - base : tile_rows; // wider heads have no registers for it
 		float p[tile_rows / 8][4] = {};
-		scores<Type, D, tile_rows>(p, qs, row, k);
+		scores<Type, D, tile_rows>(p, qs, row, k, left);
 		if (base + tile_rows > all) {
 			UNROLL
 			for (int j = 0; j < tile_rows / 8; j++) {
@@ -83,7 +84,7 @@ DEVICE void half_attention(const HalfAttentionArgs &a, int s, int q0) {
 				sum[i] += p[j][2 * i] + p[j][2 * i + 1];
 			}
 		}
-		accumulate<Type, D, tile_rows>(out, p, v);
+		accumulate<Type, D, tile_rows>(out, p, v, left);
 	}
 	copy_wait<0>();
 	barrier(); // of the block's next queries

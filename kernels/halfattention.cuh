@@ -60,15 +60,16 @@ DEVICE void load_keys(uint16_t *tile, const View &own, const View &pool, const O
 }
 
 // scores adds the products of a warp's 16 rows, `row` the first of its tile, with the rows of another tile: c[j] are columns 8j to
-// 8j + 7.
+// 8j + 7. Blocks of 16 columns from `left` on are left as they are.
 template <int Type, int D, int Columns>
-DEVICE void scores(float (&c)[Columns / 8][4], uint16_t *a, int row, uint16_t *b) {
+DEVICE void scores(float (&c)[Columns / 8][4], uint16_t *a, int row, uint16_t *b, int left = Columns) {
 	UNROLL
 	for (int k = 0; k < D / 16; k++) {
 		uint32_t fa[4];
 		fragment_a<D / 8>(fa, a, row, 2 * k);
 		UNROLL
 		for (int j = 0; j < Columns / 16; j++) {
+			if (16 * j >= left) continue;
 			uint32_t fb[4];
 			fragment_b<D / 8>(fb, b, 16 * j, 2 * k);
 			multiply<Type>(c[2 * j], fa, fb[0], fb[1]);
@@ -78,11 +79,12 @@ DEVICE void scores(float (&c)[Columns / 8][4], uint16_t *a, int row, uint16_t *b
 }
 
 // accumulate adds w B, where w are the results of scores, rounded, and B's rows a tile's: a result's fragment is, in pairs of
-// blocks of 8 columns, a factor's.
+// blocks of 8 columns, a factor's. Blocks of 16 columns from `left` on are zeros.
 template <int Type, int D, int Columns>
-DEVICE void accumulate(float (&c)[D / 8][4], const float (&w)[Columns / 8][4], uint16_t *b) {
+DEVICE void accumulate(float (&c)[D / 8][4], const float (&w)[Columns / 8][4], uint16_t *b, int left = Columns) {
 	UNROLL
 	for (int k = 0; k < Columns / 16; k++) {
+		if (16 * k >= left) continue;
 		const uint32_t fa[4] = {pack<Type>(w[2 * k][0], w[2 * k][1]), pack<Type>(w[2 * k][2], w[2 * k][3]),
 		                        pack<Type>(w[2 * k + 1][0], w[2 * k + 1][1]), pack<Type>(w[2 * k + 1][2], w[2 * k + 1][3])};
 		UNROLL

@@ -51,6 +51,9 @@ DEVICE uint64_t group_tile(const void *p) {
 	return (uint64_t)(shared_address(p) >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
+// fence_for_groups lets a warpgroup's products see what the thread has stored in shared memory; a barrier follows.
+DEVICE void fence_for_groups() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // group_begin stands before a warpgroup's products, group_commit closes a group of them, group_wait<N> waits for all but N groups.
 DEVICE void group_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void group_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

@@ -18,6 +18,16 @@ KERNEL(patches, PatchesArgs, 128) {
 	if (row >= extent(a.m)) return;
 	const int image = row / (grid * grid), p = row % (grid * grid);
 	const int top = p / grid * a.patch, left = p % grid * a.patch;
+	const bool pairs = a.patch % 2 == 0 && a.pixels.stride % 2 == 0 && a.out.stride % 2 == 0;
+	if (pairs && a.pixels.dtype == F32 && ((size_t)a.pixels.data | (size_t)a.out.data) % 8 == 0) {
+		UNROLL_FOUR
+		for (int j = thread_index() % 32 * 2; j < a.out.cols; j += 64) {
+			const int c = j / area, y = j / a.patch % a.patch, x = j % a.patch;
+			const Pair v = load2(a.pixels, image, ((long)c * a.size + top + y) * a.size + left + x, true, true);
+			store2(a.out, row, j, v.x, v.y, true, true);
+		}
+		return;
+	}
 	for (int j = thread_index() % 32; j < a.out.cols; j += 32) {
 		const int c = j / area, y = j / a.patch % a.patch, x = j % a.patch;
 		store(a.out, row, j, load(a.pixels, image, ((long)c * a.size + top + y) * a.size + left + x));

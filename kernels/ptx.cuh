@@ -18,6 +18,7 @@ typedef unsigned long long uint64_t;
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define NO_UNROLL _Pragma("unroll 1")
+#define UNROLL_FOUR _Pragma("unroll 4")
 
 // KERNEL(name, Args, threads) { ... a.field ... } defines a kernel for blocks of so many threads.
 #define KERNEL(name, Args, threads) \
@@ -161,6 +162,7 @@ DEVICE float cos_pi(float x) { return cospif(x); }
 #define DEVICE static inline
 #define UNROLL
 #define NO_UNROLL
+#define UNROLL_FOUR
 
 #define KERNEL(name, Args, threads)                                                                           \
 	static void name##_body([[maybe_unused]] const Args &a);                                                                   \

@@ -2,8 +2,10 @@
 // products of 16 x 8 (x 16, or x 32 bytes) by the tensor cores, a thread 16 of f32. Nothing is read; a result that depends on all
 // of it is stored, unless it is 1, which it never is.
 //
-// FLOP a warp and round: 8 * 2*16*8*16 in f16 and bf16, 8 * 2*16*8*32 in bytes, 32 * 16 * 2 in f32.
-#include "ptx.cuh"
+// On sm_90a roofline_group_* are the products by warpgroups, of 64 x 256 x 64 in shared memory: mma.sync does not reach the chip's peak there.
+//
+// FLOP a warp and round: 8 * 2*16*8*16 in f16 and bf16, 8 * 2*16*8*32 in bytes, 32 * 16 * 2 in f32; a warpgroup's 2*64*256*64.
+#include "hopper.cuh"
 
 struct RooflineArgs {
 	float *out;
@@ -42,3 +44,32 @@ KERNEL(roofline_f32, RooflineArgs, 256) {
 	for (int j = 0; j < 16; j++) sum += c[j];
 	if (sum == 1.0f) a.out[0] = sum;
 }
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+#define GROUP_PRODUCTS(type)                                                                                               \
+	KERNEL(roofline_group_##type, RooflineArgs, 128) {                                                                       \
+		SHARED(unsigned char, shared);                                                                                          \
+		auto *const x = reinterpret_cast<uint32_t *>(shared + (1024 - shared_address(shared) % 1024) % 1024);                   \
+		for (int i = thread_index(); i < (64 + 256) * 32; i += 128) x[i] = (i * 2654435761u) >> 3 & 0x3fff3fffu;                \
+		fence_for_groups();                                                                                                     \
+		barrier();                                                                                                              \
+		const uint64_t ta = group_tile(x), tb = group_tile(x + 64 * 32);                                                        \
+		float c[32][4] = {};                                                                                                    \
+		for (int i = 0; i < a.rounds; i++) {                                                                                    \
+			group_begin();                                                                                                         \
+			UNROLL                                                                                                                 \
+			for (int k = 0; k < 4; k++) group_mma_##type(c, ta + 2 * k, tb + 2 * k, 1);                                            \
+			group_commit();                                                                                                        \
+			group_wait<1>();                                                                                                       \
+		}                                                                                                                       \
+		group_wait<0>();                                                                                                        \
+		float sum = 0;                                                                                                          \
+		for (int j = 0; j < 32; j++) sum += c[j][0] + c[j][3];                                                                  \
+		if (sum == 1.0f) a.out[0] = sum;                                                                                        \
+	}
+
+GROUP_PRODUCTS(f16)
+GROUP_PRODUCTS(bf16)
+
+#endif

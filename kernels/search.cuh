@@ -56,8 +56,11 @@ DEVICE Four widen(BHalf, const Quad &q, int i) {
 	return {{bits_to_f32(a << 16), bits_to_f32(a & 0xffff0000u), bits_to_f32(b << 16), bits_to_f32(b & 0xffff0000u)}};
 }
 DEVICE Four widen(Code, const Quad &q, int i) {
-	const uint32_t a = q.x[i];
-	return {{float(int8_t(a)), float(int8_t(a >> 8)), float(int8_t(a >> 16)), float(int8_t(a >> 24))}};
+	// 2^23 + n has n's bits at its end, and conversions of integers are slow.
+	const uint32_t a = q.x[i] ^ 0x80808080u, base = 0x4b000000u;
+	const float off = 8388608.0f + 128.0f;
+	return {{bits_to_f32(base | (a & 255)) - off, bits_to_f32(base | (a >> 8 & 255)) - off, bits_to_f32(base | (a >> 16 & 255)) - off,
+	         bits_to_f32(base | a >> 24) - off}};
 }
 
 // ordered maps a score that is no NaN to a number of the same order, never 0; both zeros are one.
@@ -91,11 +94,13 @@ DEVICE void offer(const SearchArgs &a, int query, int row, float score, Key floo
 }
 
 // A tile of scores in threads: thread (tr, tq) of Rows x Queries has RT rows tr + i*Rows and QT queries tq + j*Queries.
-template <class Type, int RT, int QT, int Rows, int Queries>
+// Step bytes of a row are fetched at a time: neighbours of few rows, rather than a little of many, are what memory gives fastest.
+template <class Type, int RT, int QT, int Rows, int Queries, int Step>
 struct ScoreTile {
 	typedef Type T;
 	static constexpr int across = Rows, down = Queries, threads = Rows * Queries, rows = RT * Rows, queries = QT * Queries;
-	static constexpr int step = 64;               // bytes of a row at a time
+	static constexpr int step = Step;             // bytes of a row at a time
+	static constexpr int granules = step / 16;
 	static constexpr int deep = step / sizeof(T); // elements of a row at a time
 	static constexpr int stages = 3, stage = rows * step + queries * deep * 4; // bytes of one
 };
@@ -103,7 +108,7 @@ struct ScoreTile {
 // Places in a stage. Eight threads that read 16 bytes each, of one column and eight rows, hit all banks.
 template <class Tile>
 DEVICE int x_at(int r, int g) {
-	return r * Tile::step + (g ^ r / 2 % 4) * 16;
+	return r * Tile::step + (g ^ (Tile::step == 64 ? r / 2 % 4 : r % 8)) * 16;
 }
 template <class Tile>
 DEVICE int q_at(int q, int g) {
@@ -113,8 +118,8 @@ DEVICE int q_at(int q, int g) {
 // fetch starts the copies of step s.
 template <class Tile>
 DEVICE void fetch(const SearchArgs &a, int row0, int query0, int s, uint8_t *mem) {
-	for (int i = thread_index(); i < Tile::rows * 4; i += Tile::threads) {
-		const int r = i / 4, g = i % 4;
+	for (int i = thread_index(); i < Tile::rows * Tile::granules; i += Tile::threads) {
+		const int r = i / Tile::granules, g = i % Tile::granules;
 		const uint64_t at = uint64_t(s) * Tile::step + g * 16;
 		const bool there = row0 + r < a.hi && at < a.pitch;
 		copy_async(mem + x_at<Tile>(r, g), a.x + (there ? uint64_t(row0 + r) * a.pitch + at : 0), there ? 16 : 0);
@@ -122,7 +127,7 @@ DEVICE void fetch(const SearchArgs &a, int row0, int query0, int s, uint8_t *mem
 	constexpr int fours = Tile::deep / 4;
 	for (int i = thread_index(); i < Tile::queries * fours; i += Tile::threads) {
 		const int q = i / fours, g = i % fours;
-		const bool there = query0 + q < a.count;
+		const bool there = query0 + q < a.count && s * Tile::deep + g * 4 < a.depth;
 		copy_async(mem + q_at<Tile>(q, g), a.queries + (there ? uint64_t(query0 + q) * a.depth + s * Tile::deep + g * 4 : 0), there ? 16 : 0);
 	}
 }
@@ -131,7 +136,7 @@ template <class Tile, int RT, int QT>
 DEVICE void multiply(const uint8_t *mem, float (&score)[RT][QT]) {
 	constexpr int fours = 4 / sizeof(typename Tile::T); // in 16 bytes
 	const int tr = thread_index() % Tile::across, tq = thread_index() / Tile::across;
-	for (int g = 0; g < 4; g++) {
+	for (int g = 0; g < Tile::granules; g++) {
 		Quad raw[RT];
 		UNROLL
 		for (int i = 0; i < RT; i++) raw[i] = *reinterpret_cast<const Quad *>(mem + x_at<Tile>(tr + i * Tile::across, g));

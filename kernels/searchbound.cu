@@ -14,8 +14,10 @@
 // search_norms: |x|, rounded up: the root of the sum of squares has a relative error below (n + 2) u / 2 + u; squares of elements
 // below 2^-63 may vanish. A warp a row.
 //
-// Tiling of search_bound: a block has 128 rows and 128 queries, its 8 warps 32 x 64 each, as 2 x 8 products of 16 x 8; 32 dimensions
-// of both, 16 KiB, are a stage of four. 2*128*128 FLOP for 4*(128+128) bytes a dimension pair: bound by the tensor cores.
+// Tiling of search_bound: a block has 128 rows and 128 queries, its 8 warps 32 x 64 each, as 2 x 8 products of 16 x 8; 64 dimensions
+// of both, 32 KiB, are a stage of three. 2*128*128 FLOP for 4*(128+128) bytes a dimension pair: bound by the tensor cores.
+// search_bound64 has 64 queries, warps 32 x 32 and four stages of 24 KiB: bound by memory. What a warp's results are compared with is
+// asked for at once.
 #include "search.cuh"
 
 struct BoundArgs {
@@ -27,17 +29,18 @@ struct BoundArgs {
 	int pad;
 };
 
-static constexpr int tile = 128, step = 64, bound_stages = 4, stage = 2 * tile * step;
+static constexpr int tile = 128, step = 128, granules = step / 16; // rows of a block, bytes of a row in a stage
 
 // place is where a stage has granule g of row r; see x_at.
-DEVICE int place(int r, int g) { return r * step + (g ^ r / 2 % 4) * 16; }
+DEVICE int place(int r, int g) { return r * step + (g ^ r % 8) * 16; }
 
+template <int Queries>
 DEVICE void fetch_both(const BoundArgs &a, int row0, int query0, int s, uint8_t *mem) {
-	for (int i = thread_index(); i < 2 * tile * 4; i += 256) {
-		const int r = i / 4 % tile, g = i % 4;
+	for (int i = thread_index(); i < (tile + Queries) * granules; i += 256) {
+		const bool is_row = i < tile * granules;
+		const int r = i / granules - (is_row ? 0 : tile), g = i % granules;
 		const uint64_t at = uint64_t(s) * step + g * 16;
-		const bool is_row = i < tile * 4;
-		const bool there = is_row ? row0 + r < a.s.hi && at < a.s.pitch : query0 + r < a.s.count;
+		const bool there = is_row ? row0 + r < a.s.hi && at < a.s.pitch : query0 + r < a.s.count && at < uint64_t(a.s.depth) * 2;
 		const uint8_t *from = is_row ? a.s.x : a.queries;
 		if (there) from += is_row ? uint64_t(row0 + r) * a.s.pitch + at : uint64_t(query0 + r) * a.s.depth * 2 + at;
 		copy_async(mem + (is_row ? 0 : tile * step) + place(r, g), from, there ? 16 : 0);
@@ -47,31 +50,32 @@ DEVICE void fetch_both(const BoundArgs &a, int row0, int query0, int s, uint8_t 
 DEVICE void mma(Half, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { mma_f16(c, a, b0, b1); }
 DEVICE void mma(BHalf, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { mma_bf16(c, a, b0, b1); }
 
-template <class T>
+template <class T, int Queries, int Stages>
 DEVICE void bound(const BoundArgs &a) {
+	static constexpr int stage = (tile + Queries) * step, blocks = Queries / 16; // of 8 columns a warp
 	SHARED(uint8_t, mem);
-	const int row0 = a.s.lo + block_x() * tile, query0 = block_y() * tile;
-	const int lane = thread_index() % 32, warp = thread_index() / 32, wr = warp % 4 * 32, wq = warp / 4 * 64;
+	const int row0 = a.s.lo + block_x() * tile, query0 = block_y() * Queries;
+	const int lane = thread_index() % 32, warp = thread_index() / 32, wr = warp % 4 * 32, wq = warp / 4 * (Queries / 2);
 	const int steps = int((a.s.pitch + step - 1) / step);
-	float sum[2][8][4] = {};
-	for (int s = 0; s < bound_stages - 1; s++) {
-		if (s < steps) fetch_both(a, row0, query0, s, mem + s * stage);
+	float sum[2][blocks][4] = {};
+	for (int s = 0; s < Stages - 1; s++) {
+		if (s < steps) fetch_both<Queries>(a, row0, query0, s, mem + s * stage);
 		copy_commit();
 	}
 	for (int s = 0; s < steps; s++) {
-		copy_wait<bound_stages - 2>();
+		copy_wait<Stages - 2>();
 		barrier();
-		const int next = s + bound_stages - 1;
-		if (next < steps) fetch_both(a, row0, query0, next, mem + next % bound_stages * stage);
+		const int next = s + Stages - 1;
+		if (next < steps) fetch_both<Queries>(a, row0, query0, next, mem + next % Stages * stage);
 		copy_commit();
-		const uint8_t *x = mem + s % bound_stages * stage, *q = x + tile * step;
+		const uint8_t *x = mem + s % Stages * stage, *q = x + tile * step;
 		UNROLL
-		for (int k = 0; k < 2; k++) {
+		for (int k = 0; k < granules / 2; k++) {
 			uint32_t f[2][4];
 			UNROLL
 			for (int i = 0; i < 2; i++) ldmatrix_x4(f[i], x + place(wr + 16 * i + lane % 16, 2 * k + lane / 16));
 			UNROLL
-			for (int j = 0; j < 8; j += 2) {
+			for (int j = 0; j < blocks; j += 2) {
 				uint32_t b[4];
 				ldmatrix_x4(b, q + place(wq + 8 * j + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
 				UNROLL
@@ -82,27 +86,40 @@ DEVICE void bound(const BoundArgs &a) {
 			}
 		}
 	}
+	float norm[4];
 	UNROLL
-	for (int j = 0; j < 8; j++) {
+	for (int i = 0; i < 4; i++) {
+		const int row = row0 + wr + 16 * (i / 2) + 8 * (i % 2) + lane / 4;
+		norm[i] = row < a.s.hi ? a.norms[row] : 0.0f;
+	}
+	static constexpr int some = 8; // queries at a time
+	UNROLL
+	for (int first = 0; first < 2 * blocks; first += some) {
+		float floor[some], slack[some];
 		UNROLL
-		for (int e = 0; e < 2; e++) {
-			const int query = query0 + wq + 8 * j + lane % 4 * 2 + e;
-			if (query >= a.s.count) continue;
-			const float floor = score_of(a.s.floors[query]), slack = a.slack[query];
+		for (int j = 0; j < some; j++) {
+			const int query = query0 + wq + 8 * ((first + j) / 2) + lane % 4 * 2 + j % 2;
+			floor[j] = query < a.s.count ? score_of(a.s.floors[query]) : 0.0f;
+			slack[j] = query < a.s.count ? a.slack[query] : 0.0f;
+		}
+		UNROLL
+		for (int j = 0; j < some; j++) {
+			const int query = query0 + wq + 8 * ((first + j) / 2) + lane % 4 * 2 + j % 2;
 			UNROLL
 			for (int i = 0; i < 4; i++) {
 				const int row = row0 + wr + 16 * (i / 2) + 8 * (i % 2) + lane / 4;
-				if (row >= a.s.hi) continue;
-				const float most = fmaf(slack, a.norms[row], sum[i / 2][j][i % 2 * 2 + e]) + a.least;
-				if (most < floor || skipped(a.s, row)) continue; // a NaN goes on
+				const float most = fmaf(slack[j], norm[i], sum[i / 2][(first + j) / 2][i % 2 * 2 + j % 2]) + a.least;
+				if (most < floor[j] || row >= a.s.hi || query >= a.s.count || skipped(a.s, row)) continue; // a NaN goes on
 				append(a.s, query, ~uint32_t(a.s.first + row));
 			}
 		}
 	}
 }
 
-KERNEL_FOR(2, search_bound_f16, BoundArgs, 256) { bound<Half>(a); }
-KERNEL_FOR(2, search_bound_bf16, BoundArgs, 256) { bound<BHalf>(a); }
+KERNEL_FOR(2, search_bound_f16, BoundArgs, 256) { bound<Half, 128, 3>(a); }
+KERNEL_FOR(2, search_bound_bf16, BoundArgs, 256) { bound<BHalf, 128, 3>(a); }
+KERNEL_FOR(2, search_bound64_f16, BoundArgs, 256) { bound<Half, 64, 4>(a); }
+KERNEL_FOR(2, search_bound64_bf16, BoundArgs, 256) { bound<BHalf, 64, 4>(a); }
 
 struct NormArgs {
 	const uint8_t *x;

@@ -13,7 +13,7 @@
 //
 // The host adds to each what the three roundings of this sum can take. Rows for which overflow is not excluded, and NaNs, are kept.
 //
-// Tiling: as searchscan.cu for few queries: a block has 512 rows, a thread 4, and up to 4 queries. dim + 8 bytes a row, 2*dim*count FLOP.
+// Tiling: as searchscan.cu for few queries: a block has 256 rows, a thread 2, 128 bytes at a time, and up to 4 queries. dim + 8 bytes a row, 2*dim*count FLOP.
 #include "search.cuh"
 
 struct CoarseQuery {
@@ -30,13 +30,13 @@ struct CoarseArgs {
 
 template <int QT>
 DEVICE void coarse(const CoarseArgs &a) {
-	typedef ScoreTile<Code, 4, QT, 128, 1> Tile;
+	typedef ScoreTile<Code, 2, QT, 128, 1, 128> Tile;
 	SHARED(uint8_t, mem);
 	const int row0 = a.s.lo + block_x() * Tile::rows, query0 = block_y() * QT;
-	float score[4][QT] = {};
+	float score[2][QT] = {};
 	scores<Tile>(a.s, row0, query0, mem, score);
 	UNROLL
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 2; i++) {
 		const int row = row0 + thread_index() + i * 128;
 		if (row >= a.s.hi || skipped(a.s, row)) continue;
 		const float c = a.scale[row], loss = a.loss[row], size = c < 0 ? -c : c;

@@ -43,7 +43,7 @@ const (
 
 // tensorKernels begin the names of kernels for the tensor units: they keep tiles of sums in registers, and with 128 threads a
 // multiprocessor holds two blocks or more.
-var tensorKernels = []string{"halfproduct_", "groupproduct_", "halfattention"}
+var tensorKernels = []string{"halfproduct_", "groupproduct_", "halfattention", "roofline_group_"}
 
 func limit(kernel string) int {
 	for _, p := range tensorKernels {

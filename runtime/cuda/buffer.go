@@ -100,11 +100,14 @@ func (b *buffer) check(op string, off, n int, dts ...runtime.DType) error {
 
 func (b *buffer) at(off int) cu.DevicePtr { return b.ptr + cu.DevicePtr(off*b.dt.Size()) }
 
-// write and read copy n elements, converted by the callbacks, which get bytes and the first element's number.
+// write and read copy n elements, converted by the callbacks, which get bytes and the first element's number; write's runs for several
+// parts at once.
 func (b *buffer) write(op string, off, n int, fill func(piece []byte, first int)) error {
 	size := b.dt.Size()
 	return b.dev.do(op, func() error {
-		return b.dev.upload(b.at(off), n*size, func(piece []byte, at int) { fill(piece, at/size) })
+		return b.dev.upload(b.at(off), n*size, func(piece []byte, at int) {
+			inParts(len(piece), func(lo, hi int) { fill(piece[lo:hi], (at+lo)/size) })
+		})
 	})
 }
 
@@ -171,15 +174,17 @@ func (b *buffer) WriteRaw(off int, src []byte) error {
 	return b.write("write raw", off, len(src)/size, func(piece []byte, first int) { copy(piece, src[first*size:]) })
 }
 
-// encode converts floats to little-endian elements of a type.
+// encode converts floats to elements of a type, of the host's byte order, which is the device's.
 func encode(dst []byte, dt runtime.DType, src []float32) {
-	for i, v := range src {
-		switch dt {
-		case runtime.F32:
-			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
-		case runtime.F16:
+	switch dt {
+	case runtime.F32:
+		copy(dst, runtime.Float32Bytes(src))
+	case runtime.F16:
+		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], half.F32ToF16(v))
-		case runtime.BF16:
+		}
+	case runtime.BF16:
+		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], half.F32ToBF16(v))
 		}
 	}
@@ -187,13 +192,15 @@ func encode(dst []byte, dt runtime.DType, src []float32) {
 
 // decode is encode backwards.
 func decode(dst []float32, dt runtime.DType, src []byte) {
-	for i := range dst {
-		switch dt {
-		case runtime.F32:
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-		case runtime.F16:
+	switch dt {
+	case runtime.F32:
+		copy(runtime.Float32Bytes(dst), src)
+	case runtime.F16:
+		for i := range dst {
 			dst[i] = half.F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		case runtime.BF16:
+		}
+	case runtime.BF16:
+		for i := range dst {
 			dst[i] = half.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
 		}
 	}

@@ -24,7 +24,7 @@ const (
 	// copierPiece is large enough to hide the start of a copy, and that of the goroutines which fill it.
 	copierPiece = 2 << 20
 	// A piece is filled by so many goroutines at most: one alone copies more slowly than the bus.
-	copierFillers = 4
+	copierFillers = 8
 )
 
 // copier returns the device's, made on first use.
@@ -83,15 +83,21 @@ func (c *copier) upload(d *Device, dst cu.DevicePtr, n int, fill func(piece []by
 
 // copyParallel is copy for what is worth several goroutines.
 func copyParallel(dst, src []byte) {
-	n := min(copierFillers, goruntime.GOMAXPROCS(0), len(dst)>>18)
-	if n < 2 {
-		copy(dst, src)
+	inParts(len(dst), func(lo, hi int) { copy(dst[lo:hi], src[lo:]) })
+}
+
+// inParts calls f for parts [lo, hi) that n bytes are made of, whole cache lines but for the last: at once where they are worth several
+// goroutines.
+func inParts(n int, f func(lo, hi int)) {
+	parts := min(copierFillers, goruntime.GOMAXPROCS(0), n>>18)
+	if parts < 2 {
+		f(0, n)
 		return
 	}
 	var wait sync.WaitGroup
-	for i := range n {
-		lo, hi := i*len(dst)/n, (i+1)*len(dst)/n
-		wait.Go(func() { copy(dst[lo:hi], src[lo:]) })
+	for i := range parts - 1 {
+		wait.Go(func() { f(i*n/parts&^63, (i+1)*n/parts&^63) })
 	}
+	f((parts-1)*n/parts&^63, n)
 	wait.Wait()
 }

@@ -22,36 +22,48 @@ var perWarp = map[runtime.DType]float64{
 	runtime.F32: 32 * 16 * 2, runtime.F16: 8 * 2 * 16 * 8 * 16, runtime.BF16: 8 * 2 * 16 * 8 * 16, runtime.I8: 8 * 2 * 16 * 8 * 32,
 }
 
-// Peak implements runtime.Roofline: multiply-adds in registers, on every multiprocessor.
-func (d *Device) Peak(dt runtime.DType, during time.Duration) (peak float64, err error) {
-	each, ok := perWarp[dt]
-	if !ok {
-		return 0, fmt.Errorf("%s: products in %s: %w", d.Name(), dt, runtime.ErrUnsupported)
+// perGroup are those of a warp of a warpgroup, a quarter of the products of 64 x 256 x 64.
+const perGroup = 2 * 64 * 256 * 64 / 4
+
+// peakLaunch is a kernel of roofline.cu, and its operations in a round.
+func (d *Device) peakLaunch(dt runtime.DType) (name string, cfg driver.Config, each float64) {
+	if d.groups && (dt == runtime.F16 || dt == runtime.BF16) {
+		cfg = driver.Config{Grid: [3]int{4 * d.multiprocessors, 1, 1}, Block: 128, Shared: 1024 + (64+256)*128}
+		return "roofline_group_" + dt.String(), cfg, perGroup * 4 * float64(cfg.Grid[0])
 	}
 	const warps = 8 // of a block
-	grid := 8 * d.multiprocessors
+	cfg = driver.Config{Grid: [3]int{8 * d.multiprocessors, 1, 1}, Block: 32 * warps}
+	return "roofline_" + dt.String(), cfg, perWarp[dt] * warps * float64(cfg.Grid[0])
+}
+
+// Peak implements runtime.Roofline: multiply-adds in registers, on every multiprocessor.
+func (d *Device) Peak(dt runtime.DType, during time.Duration) (peak float64, err error) {
+	if perWarp[dt] == 0 {
+		return 0, fmt.Errorf("%s: products in %s: %w", d.Name(), dt, runtime.ErrUnsupported)
+	}
+	name, cfg, each := d.peakLaunch(dt)
 	err = d.do("measure the peak", func() error {
 		var out region
 		if err := d.reserve(&out, 4); err != nil {
 			return err
 		}
 		defer out.free()
-		f, err := d.function("roofline.cu", "roofline_"+dt.String())
+		f, err := d.function("roofline.cu", name)
 		if err != nil {
 			return err
 		}
 		a := rooflineArgs{Out: uint64(out.ptr), Rounds: 8}
-		l, err := driver.NewLaunch("roofline", f, driver.Config{Grid: [3]int{grid, 1, 1}, Block: 32 * warps}, bytesOf(&a))
+		l, err := driver.NewLaunch("roofline", f, cfg, bytesOf(&a))
 		if err != nil {
 			return err
 		}
 		defer l.Close()
 		seconds, err := d.longEnough(during, func(n int) error {
 			a.Rounds = int32(n)
-			l.Set([3]int{grid, 1, 1}, bytesOf(&a))
+			l.Set(cfg.Grid, bytesOf(&a))
 			return l.Run(d.stream)
 		})
-		peak = each * warps * float64(grid) / seconds
+		peak = each / seconds
 		return err
 	})
 	return peak, err

@@ -65,10 +65,17 @@ type (
 	}
 )
 
-const (
-	boundTile   = 128
-	boundShared = 4 * 2 * boundTile * 64 // four stages of 64 bytes of rows and queries
-)
+// boundTile are the rows of a block of search_bound.
+const boundTile = 128
+
+// boundKernel is the kernel for a number of queries: its name, a block's queries, and its shared memory for stages of 128 bytes of rows and
+// of queries.
+func boundKernel(nq int) (name string, queries, shared int) {
+	if nq <= 64 {
+		return "search_bound64_", 64, 4 * (boundTile + 64) * 128
+	}
+	return "search_bound_", 128, 3 * (boundTile + 128) * 128
+}
 
 // scanBounds is a scan by the tensor cores, and the exact scores of what it lets pass.
 func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
@@ -79,8 +86,9 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 	b := boundArgs{searchArgs: a, Rounded: uint64(s.memory.rounded.ptr), Norms: norms, Slack: uint64(s.memory.slack.ptr),
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
-	if err := s.launch("searchbound.cu", "search_bound_"+c.DType.String(), driver.Config{
-		Grid: [3]int{blocks(n, boundTile), blocks(s.nq, boundTile), 1}, Block: 256, Shared: boundShared}, bytesOf(&b),
+	kernel, queries, shared := boundKernel(s.nq)
+	if err := s.launch("searchbound.cu", kernel+c.DType.String(), driver.Config{
+		Grid: [3]int{blocks(n, boundTile), blocks(s.nq, queries), 1}, Block: 256, Shared: shared}, bytesOf(&b),
 		s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType)); err != nil {
 		return err
 	}
@@ -205,7 +213,7 @@ func (s *search) scanCoarse(a searchArgs, k *keptRows, c runtime.Chunk) error {
 	if s.nq == 1 {
 		queries, name = 1, "search_coarse1"
 	}
-	tile := scanKernel{rows: 512, queries: queries}
+	tile := scanKernel{rows: 256, queries: queries, step: 128}
 	if err := s.launch("searchcoarse.cu", name, driver.Config{Grid: [3]int{blocks(int(a.Hi-a.Lo), tile.rows), blocks(s.nq, queries), 1}, Block: 128,
 		Shared: tile.shared(runtime.I8)}, bytesOf(&b), s.work(int(a.Hi-a.Lo), s.dim+8, s.nq, runtime.F32)); err != nil {
 		return err

@@ -24,16 +24,14 @@ type (
 	}
 )
 
-// scanKernel is a kernel of searchscan.cu: its tile, its threads and the bytes of one of its stages in shared memory.
+// scanKernel is a kernel of searchscan.cu: its tile, its threads and the bytes of a row in one of its stages.
 type scanKernel struct {
-	name                   string
-	rows, queries, threads int
+	name                         string
+	rows, queries, threads, step int
 }
 
-// scanStages are the stages of a tile, scanStep the bytes of a row in one.
 const (
-	scanStages = 3
-	scanStep   = 64
+	scanStages = 3 // of a tile
 	fewQueries = 8 // that one block has all of
 )
 
@@ -41,19 +39,19 @@ const (
 func scanFor(nq int, dt runtime.DType) scanKernel {
 	switch {
 	case nq == 1:
-		return scanKernel{"search_scan1_" + dt.String(), 512, 1, 128}
+		return scanKernel{"search_scan1_" + dt.String(), 128, 1, 128, 256}
 	case nq <= 4:
-		return scanKernel{"search_scan4_" + dt.String(), 512, 4, 128}
+		return scanKernel{"search_scan4_" + dt.String(), 128, 4, 128, 256}
 	case nq <= fewQueries:
-		return scanKernel{"search_scan8_" + dt.String(), 512, 8, 128}
+		return scanKernel{"search_scan8_" + dt.String(), 128, 8, 128, 256}
 	case dt == runtime.F32:
-		return scanKernel{"search_scanmany_" + dt.String(), 128, 64, 256}
+		return scanKernel{"search_scanmany_" + dt.String(), 128, 64, 256, 64}
 	}
-	return scanKernel{"search_scanmany_" + dt.String(), 64, 64, 256}
+	return scanKernel{"search_scanmany_" + dt.String(), 64, 64, 256, 64}
 }
 
 func (k scanKernel) shared(dt runtime.DType) int {
-	return scanStages * (k.rows*scanStep + k.queries*scanStep/dt.Size()*4)
+	return scanStages * (k.rows*k.step + k.queries*k.step/dt.Size()*4)
 }
 
 // slice is the number of rows that the next slice may have.

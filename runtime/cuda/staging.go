@@ -8,9 +8,9 @@ import (
 	"isearle/runtime/cuda/driver"
 )
 
-// stagingSize is a half of the pinned memory that copies go through: large enough for the bus's full speed, small beside
-// what a host may pin.
-const stagingSize = 1 << 20
+// stagingSize is a half of the pinned memory that copies go through: large enough for the bus's full speed and for several goroutines
+// to fill, small beside what a host may pin.
+const stagingSize = 4 << 20
 
 // staging is pinned host memory in two halves: while the device reads one, the host fills the other.
 type staging struct {

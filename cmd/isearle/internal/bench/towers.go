@@ -9,6 +9,7 @@ import (
 	"isearle/clipnet"
 	"isearle/clipnet/tokenizer"
 	"isearle/phi"
+	"isearle/runtime"
 	"isearle/weights"
 )
 
@@ -28,11 +29,25 @@ func (b *Bench) Images(ctx context.Context, m *weights.CLIP, name string) error 
 			call:  func() error { return enc.Encode(ctx, features, pixels, n) },
 			items: float64(n), unit: "images", flop: float64(n) * ImageFLOP(m.Config), dtype: dt,
 		})
+		if err == nil && runtime.Breadth(b.Device) > 1 {
+			err = b.onDevice(ctx, enc, m.Config, name, n)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// onDevice measures the image tower of a GPU alone, the last pixels there already, features not read back.
+func (b *Bench) onDevice(ctx context.Context, enc *clipnet.ImageEncoder, c weights.Config, name string, n int) error {
+	const times = 8 // in a call, so that the wait at its end counts little
+	dt, dtype := b.dtype()
+	return b.run(ctx, task{
+		name:  fmt.Sprintf("Embed/model=%s/dtype=%s/batch=%d/pixels=device", name, dtype, n),
+		call:  func() error { return enc.Repeat(ctx, n, times) },
+		items: float64(times * n), unit: "images", flop: float64(times*n) * ImageFLOP(c), dtype: dt,
+	})
 }
 
 // Captions measures a model's text tower: the texts, by CLIP's tokeniser, or else ids of 5 to 20 tokens as captions have.
