@@ -9,6 +9,7 @@
 #   sanitize   a part of conform under compute-sanitizer, where it is installed
 #   bench      images and captions, isearle and PyTorch: eager, torch.compile with CUDA graphs, in f32, f16 and bf16
 #   profile    where the time of a run goes, by operation and by kernel, against the roofline
+#   tiles      products of the towers' shapes with every tile
 #   search     searches of 10 million x 512, isearle and torch.topk
 #   oti        steps of textual inversion
 #   report     RESULTS.md from what is in $OUT
@@ -121,6 +122,11 @@ profile() {
 	done
 }
 
+tiles() {
+	[ "$QUICK" ] && return
+	tests tiles cuda.test -test.run '^$' -test.bench Tiles -test.benchtime 20ms
+}
+
 search() {
 	rm -f "$OUT/search.jsonl"
 	rows=10000000 batches=1,8,64,1024 time=2s
@@ -139,10 +145,10 @@ oti() {
 
 report() { "$PYTHON" "$here/report.py" "$OUT" >"$OUT/RESULTS.md" && echo "$OUT/RESULTS.md" >&2; }
 
-[ $# -gt 0 ] || set -- device conform parity sanitize bench profile search oti
+[ $# -gt 0 ] || set -- device conform parity sanitize bench profile tiles search oti
 for part in "$@"; do
 	case $part in
-	device | conform | parity | sanitize | bench | profile | search | oti | report) "$part" ;;
+	device | conform | parity | sanitize | bench | profile | tiles | search | oti | report) "$part" ;;
 	*)
 		sed -n '2,/^set -u/p' "$0" | grep '^#' | cut -c3- >&2
 		exit 2
