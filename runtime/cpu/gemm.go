@@ -30,9 +30,17 @@ type product struct {
 	then *product
 }
 
+// tileRows is the most rows of a tile.
+func (p *product) tileRows() int {
+	if p.w.dt == runtime.I8 || p.w.dt == runtime.BF16 && !p.widens() {
+		return p.k.WordRows
+	}
+	return p.k.MR
+}
+
 // blockRows is the most rows of a block.
 func (p *product) blockRows() int {
-	return min(blockTiles, max(1, blockFloats/max(1, p.a.cols)/p.k.MR)) * p.k.MR
+	return min(blockTiles, max(1, blockFloats/max(1, p.a.cols)/p.tileRows())) * p.tileRows()
 }
 
 // link makes the product known as what follows the one before. A task is one panel for one block of rows.
@@ -86,7 +94,7 @@ func (p *product) block(w *worker, first, last, task int) {
 	if aside {
 		y, ld, spare = buf.take(n*nr), nr, buf
 	}
-	tiles, parts := blocks(n, p.k.MR), p.parts()
+	tiles, parts := blocks(n, p.tileRows()), p.parts()
 	for part := range parts {
 		from, to := p.cut(part, parts), p.cut(part+1, parts)
 		b, next := panel[from*nr:to*nr], p.ahead(w)
@@ -142,7 +150,7 @@ func (p *product) scratch(n int, aside bool) (floats int) {
 		floats = p.wideFloats()
 	}
 	if aside {
-		floats += (n + p.k.MR + 1) * p.w.nr
+		floats += (n + p.tileRows() + 1) * p.w.nr
 	}
 	return floats
 }

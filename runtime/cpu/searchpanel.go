@@ -197,15 +197,17 @@ func (c *scanner) shiftRows(r, n int) {
 func (c *scanner) boundPanels(r, n int) {
 	s, k, p, b, g := c.s, c.s.dev.k, &c.panels, &c.s.coarse.panels, &c.grid
 	words, depth := s.dim/4, b.depth()
-	tiles, panels := blocks(n, k.MR), blocks(s.nq, k.NR)
+	tiles, least, panels := blocks(n, k.WordRows), blocks(n, k.MR), blocks(s.nq, k.NR)
 	ahead := c.codesAhead(r + n)
 	for j := range panels {
 		panel, scale, terms := b.words[j*k.NR*words:][:k.NR*words], b.scale[j*2*k.NR:], b.terms[j*depth*k.NR:]
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
-			tile := g.tiles[lo*k.NR:]
-			k.GemmI8(tile, k.NR, p.words[lo*words:], words, hi-lo, panel, words, p.scale[2*lo:], scale, share(ahead, j*tiles+t, panels*tiles))
-			k.Gemm(tile, k.NR, p.terms[lo*depth:], depth, hi-lo, terms, depth, true, nil)
+			k.GemmI8(g.tiles[lo*k.NR:], k.NR, p.words[lo*words:], words, hi-lo, panel, words, p.scale[2*lo:], scale, share(ahead, j*tiles+t, panels*tiles))
+		}
+		for t := range least {
+			lo, hi := n*t/least, n*(t+1)/least
+			k.Gemm(g.tiles[lo*k.NR:], k.NR, p.terms[lo*depth:], depth, hi-lo, terms, depth, true, nil)
 		}
 		k.Reached(g.marks, g.tiles, n, g.floors[j*k.NR:])
 		for i, m := range g.marks[:n] {

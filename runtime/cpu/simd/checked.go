@@ -4,6 +4,9 @@ import "fmt"
 
 // checked wraps every loop of k so that wrong lengths panic before memory is touched, as an index would.
 func checked(k Kernels) *Kernels {
+	if k.WordRows == 0 {
+		k.WordRows = k.MR
+	}
 	c := k
 	checkProduct(&c, k)
 	checkWords(&c, k)
@@ -77,9 +80,9 @@ func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), 
 
 // checkWords wraps the products of words and what makes words.
 func checkWords(c *Kernels, k Kernels) {
-	tile := func(c []float32, ldc int, a, lda, depth, rows int, b []uint32, words int) {
-		if rows < 1 || rows > k.MR || words < 1 {
-			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, k.MR, words))
+	tile := func(c []float32, ldc int, a, lda, depth, rows, most int, b []uint32, words int) {
+		if rows < 1 || rows > most || words < 1 {
+			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, most, words))
 		}
 		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || (rows-1)*lda+depth > a {
 			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))
@@ -89,17 +92,17 @@ func checkWords(c *Kernels, k Kernels) {
 	}
 	if k.GemmBF16 != nil {
 		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
-			tile(c, ldc, len(a), lda, words, rows, b, words)
+			tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
 			k.GemmBF16(c, ldc, a, lda, rows, b, words, next)
 		}
 	}
 	c.GemmWiden = func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
-		tile(c, ldc, len(a), lda, 2*words, rows, b, words)
+		tile(c, ldc, len(a), lda, 2*words, rows, k.MR, b, words)
 		need(wide, 2*words*k.NR)
 		k.GemmWiden(c, ldc, a, lda, rows, b, words, acc, wide, next)
 	}
 	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
-		tile(c, ldc, len(a), lda, words, rows, b, words)
+		tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
 		need(aq, 2*rows)
 		need(bq, 2*k.NR)
 		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, next)

@@ -1,7 +1,8 @@
 // Package simd holds the innermost loops of the CPU device: the register tile of the matrix product, the packing of its
 // operand, the loops of a search, layer norm, softmax, the activations and their gradients. There is one set of them ([Kernels])
 // for AVX-512, one for AVX2 with FMA, one for NEON and a portable one; [Best] chooses at start-up. The set avx512bf16 is that of
-// AVX-512 but for products of bfloat16, which it makes by VDPBF16PS. The build tag noasm leaves the
+// AVX-512 but for products of bfloat16, which it makes by VDPBF16PS, and the set amx but for products of words, which it makes by AMX's
+// tiles. The build tag noasm leaves the
 // portable one only.
 //
 // Results are a function of the values and the length of a vector alone: never of alignment, of neighbouring rows or of how

@@ -99,7 +99,7 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 	k.RoundPairs(fenced(f[0], make([]uint32, 8*blocks), last), fenced(f[1], random(1, n, 1), last))
 	k.Round(fenced(f[0], make([]float32, n), last), fenced(f[1], random(1, n, 1), last))
 	k.QuantiseU8(fenced(f[0], make([]uint32, 4*blocks), last), fenced(f[1], random(1, n, 1), last))
-	for rows := 1; rows <= k.MR && n > 0; rows++ {
+	for rows := 1; rows <= k.WordRows && n > 0; rows++ {
 		a, b := fenced(f[0], make([]uint32, rows*n), last), fenced(f[1], make([]uint32, n*k.NR), last)
 		c := fenced(f[2], make([]float32, rows*k.NR), last)
 		q := fenced(f[3], make([]float32, 2*(k.NR+rows)), last)
@@ -107,6 +107,9 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 		k.GemmI8(c, k.NR, a, n, rows, b, n, q[2*k.NR:], q[:2*k.NR], c)
 		if k.GemmBF16 != nil {
 			k.GemmBF16(c, k.NR, a, n, rows, b, n, c)
+		}
+		if rows > k.MR {
+			continue
 		}
 		k.GemmWiden(c, k.NR, fenced(f[0], make([]float32, 2*rows*n), last), 2*n, rows, b, n, true, fenced(f[3], make([]float32, 2*n*k.NR), last), c)
 	}

@@ -10,10 +10,12 @@ import (
 
 // Kernels is the set of inner loops for one instruction set. It has no state: any number of goroutines may use it.
 type Kernels struct {
-	// Name is "avx512", "avx512bf16" (which multiplies bfloat16 by an instruction of its own), "avx2", "neon" or "generic".
+	// Name is "amx" (AVX-512, with products of words by tiles), "avx512", "avx512bf16" (which multiplies bfloat16 by an instruction of its own), "avx2", "neon" or "generic".
 	Name string
 	// MR is the largest row count of Gemm, NR the width of its panels.
 	MR, NR int
+	// WordRows is the largest row count of GemmBF16 and GemmI8: MR, except with tiles.
+	WordRows int
 
 	// Gemm computes a tile of a product with a packed panel: for i < rows (1 to MR) and j < NR,
 	//
@@ -44,11 +46,11 @@ type Kernels struct {
 	// Words hold elements narrower than 32 bits along the inner dimension of a product: 2 of bfloat16 or 4 of 8 bits, the first one
 	// lowest. A panel of words is what Pack makes of rows of words, as if they were floats.
 
-	// GemmBF16 computes a tile of a product of bfloat16 words: for i < rows (1 to MR) and j < NR,
+	// GemmBF16 computes a tile of a product of bfloat16 words: for i < rows (1 to WordRows) and j < NR,
 	//
 	//	c[i*ldc+j] = sum over p < words of a[i*lda+p].b[p*NR+j]
 	//
-	// by VDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
+	// by VDPBF16PS or TDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
 	// and sums alike, flushed to zero. It is nil in a set that is faster with GemmWiden and Gemm, whose sums differ from these by
 	// some roundings of float32: much less than the rounding of the factors. next is as for Gemm.
 	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32)
@@ -174,7 +176,7 @@ func Best() *Kernels {
 	return sets()[0]
 }
 
-// Select returns the set called name: avx512, avx512bf16, avx2, neon or generic. The empty name is the value of ISEARLE_CPU, or
+// Select returns the set called name: amx, avx512, avx512bf16, avx2, neon or generic. The empty name is the value of ISEARLE_CPU, or
 // the fastest set when that is empty too. An unknown name is an error, and so is a set this machine or build has not (ErrUnsupported).
 func Select(name string) (*Kernels, error) {
 	from := ""
@@ -192,7 +194,7 @@ func Select(name string) (*Kernels, error) {
 		have = append(have, k.Name)
 	}
 	switch name {
-	case "avx512", "avx512bf16", "avx2", "neon":
+	case "amx", "avx512", "avx512bf16", "avx2", "neon":
 		return nil, fmt.Errorf("simd: kernels %s%s: %w (there are %s)", from, name, ErrUnsupported, strings.Join(have, ", "))
 	}
 	return nil, fmt.Errorf("simd: kernels %s%q: no such set (there are %s)", from, name, strings.Join(have, ", "))

@@ -11,7 +11,7 @@ func peaks(set string) (p Peaks) {
 		return func(n int) int { loop(n); return max(0, n) * unroll * chains * products * ops }
 	}
 	switch set {
-	case "avx512", "avx512bf16":
+	case "amx", "avx512", "avx512bf16":
 		p.F32 = counted(peakFloatAVX512, chains512, 16)
 		p.BF16 = p.F32 // of widened factors
 		if set == "avx512bf16" {
@@ -19,6 +19,9 @@ func peaks(set string) (p Peaks) {
 		}
 		if cpu.X86.HasAVX512VNNI {
 			p.I8 = counted(peakBytesAVX512, chains512, 64)
+		}
+		if set == "amx" {
+			peaksAMX(&p)
 		}
 	case "avx2":
 		p.F32 = counted(peakFloatAVX2, chains2, 8)

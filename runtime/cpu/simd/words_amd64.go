@@ -84,6 +84,9 @@ func avx512Sets() []Kernels {
 	}
 	native := plain
 	native.Name, native.GemmBF16 = "avx512bf16", gemmPairs(pairsAVX512)
+	if hasAMX() {
+		return []Kernels{amxSet(plain), plain, native}
+	}
 	const cooperLake = 0x55
 	if _, b, _, _ := cpuid(0, 0); b == 'G'|'e'<<8|'n'<<16|'u'<<24 { // of GenuineIntel
 		if a, _, _, _ := cpuid(1, 0); a>>4&15|a>>12&0xf0 != cooperLake {

@@ -58,7 +58,7 @@ type tileCase struct {
 
 func eachTile(k *Kernels, f func(c tileCase)) {
 	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 16, 33, 77, 192} {
-		for rows := 1; rows <= k.MR; rows++ {
+		for rows := 1; rows <= k.WordRows; rows++ {
 			f(tileCase{rows, n, n + rows%3, k.NR + rows%5})
 		}
 	}
@@ -112,7 +112,7 @@ func TestGemmBF16(t *testing.T) {
 
 func TestGemmI8(t *testing.T) {
 	eachWordSet(t, func(t *testing.T, k *Kernels) {
-		aq, bq := random(6, 2*k.MR, 1), random(7, 2*k.NR, 1)
+		aq, bq := random(6, 2*k.WordRows, 1), random(7, 2*k.NR, 1)
 		eachTile(k, func(c tileCase) {
 			c.run(t, k, quadOf, func(a, b uint32) (sum, size float64) {
 				for s := 0; s < 32; s += 8 {
@@ -144,7 +144,7 @@ func TestWordRows(t *testing.T) {
 			}
 			return y
 		}
-		for tile := 1; tile <= k.MR; tile++ {
+		for tile := 1; tile <= k.WordRows; tile++ {
 			gotPairs, gotBytes := make([]float32, rows*width), make([]float32, rows*width)
 			for j := 0; j < width; j += k.NR {
 				panel, pairPanel := make([]uint32, depth*k.NR), make([]uint32, depth*k.NR)
@@ -317,7 +317,7 @@ func BenchmarkGemmWords(b *testing.B) {
 					for b.Loop() {
 						for first := 0; first < s.m; first += 208 {
 							m := min(208, s.m-first)
-							tiles := (m + k.MR - 1) / k.MR
+							tiles := (m + k.WordRows - 1) / k.WordRows
 							for j := 0; j < s.n; j += k.NR {
 								panel := w[j*depth : (j+k.NR)*depth]
 								for t := range tiles {

@@ -19,8 +19,8 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 26 {
-		t.Errorf("%d files, should be 26", len(files))
+	if len(files) != 28 {
+		t.Errorf("%d files, should be 28", len(files))
 	}
 	for _, f := range files {
 		want, err := os.ReadFile(filepath.Join(dir, f.Name()))

@@ -40,6 +40,9 @@ func generate(dir, out string) error {
 			}
 		}
 	}
+	if err := amx(filepath.Join(out, "amx_amd64")); err != nil {
+		return err
+	}
 	return neon(filepath.Join(out, "gemm_neon_arm64"))
 }
 
