@@ -1,13 +1,15 @@
 // searchselect: what becomes of a query's candidates (search.cuh).
 //
 // search_rescore: the exact score of every candidate that a scan by bounds has let pass. Grid: x a query, y parts of its
-// candidates. A thread takes a candidate and reads its row, 16 bytes at a time, four loads ahead of the chain of fused
+// candidates. A thread takes a candidate and reads its row, 16 bytes at a time, eight loads ahead of the chain of fused
 // multiply-adds. Bytes: dim*sizeof(T) a candidate; candidates are few.
 //
 // search_select: the k best of each query's candidates move to the front, in whatever order, and the floor becomes the worst
 // of them. A block a query. The k-th largest key is found digit by digit of 8 bits, from the top, by counting the candidates
 // of each digit among those that agree so far (radix selection); at most 8 passes, fewer where a digit's candidates are all
-// taken. Keys are distinct, so the set is determined. Bytes: 8 a candidate and pass.
+// taken. The digit is found in two steps of 16 counts, which are loaded at once: there are few candidates, and a walk along
+// 256 counts would wait for shared memory longer than all the rest takes. Keys are distinct, so the set is determined.
+// Bytes: 8 a candidate and pass.
 //
 // search_sort: the candidates of each query, at most room of them, best first (bitonic sort in shared memory), to a list of
 // their own; 0 behind the last.
@@ -15,7 +17,7 @@
 
 template <class T>
 DEVICE float chain(const uint8_t *x, const float *q, uint64_t pitch) {
-	constexpr int each = 16 / sizeof(T), ahead = 4;
+	constexpr int each = 16 / sizeof(T), ahead = 8;
 	const Quad *row = reinterpret_cast<const Quad *>(x);
 	const int n = int(pitch / 16);
 	float score = 0;
@@ -69,8 +71,24 @@ struct SelectArgs {
 
 static constexpr int select_threads = 256;
 
-// digits finds a number that exactly the k largest of n keys reach, more than k of them being there.
-DEVICE Key threshold(const Key *keys, int n, int k, int *histogram) {
+// reach finds the last of 16 counts that reaches need together with those behind it, 0 if none does, and takes those behind it
+// from need.
+DEVICE int reach(const int *counts, int &need) {
+	int c[16], at = 15;
+	UNROLL
+	for (int i = 0; i < 16; i++) c[i] = counts[i];
+	UNROLL
+	for (int i = 15; i > 0; i--) {
+		if (at != i || c[i] >= need) continue;
+		need -= c[i];
+		at = i - 1;
+	}
+	return at;
+}
+
+// threshold finds a number that exactly the k largest of n keys reach, more than k of them being there. groups are 16
+// counts of shared memory, of 16 digits each.
+DEVICE Key threshold(const Key *keys, int n, int k, int *histogram, int *groups) {
 	const int t = thread_index();
 	Key prefix = 0, mask = 0;
 	int need = k;
@@ -82,11 +100,17 @@ DEVICE Key threshold(const Key *keys, int n, int k, int *histogram) {
 			if ((key & mask) == prefix) atomic_increment(&histogram[key >> shift & 255]);
 		}
 		barrier();
-		int digit = 255, above = 0;
-		for (; digit > 0 && above + histogram[digit] < need; digit--) above += histogram[digit];
+		if (t < 16) {
+			int sum = 0;
+			UNROLL
+			for (int i = 0; i < 16; i++) sum += histogram[16 * t + i];
+			groups[t] = sum;
+		}
+		barrier();
+		const int group = 16 * reach(groups, need);
+		const int digit = group + reach(histogram + group, need);
 		const int here = histogram[digit];
 		barrier();
-		need -= above;
 		prefix |= Key(digit) << shift;
 		mask |= Key(255) << shift;
 		if (here == need) break;
@@ -101,7 +125,7 @@ KERNEL(search_select, SelectArgs, select_threads) {
 	const int query = block_x(), t = thread_index(), n = a.counts[query] < a.room ? a.counts[query] : a.room;
 	Key *keys = a.keys + (long)query * a.room;
 	if (n < a.k) return;
-	Key limit = n > a.k ? threshold(keys, n, a.k, histogram) : 1;
+	Key limit = n > a.k ? threshold(keys, n, a.k, histogram, reinterpret_cast<int *>(least)) : 1;
 	if (!limit) limit = 1;
 	if (t == 0) *kept = 0;
 	Key worst = ~Key(0);
@@ -115,12 +139,13 @@ KERNEL(search_select, SelectArgs, select_threads) {
 	}
 	least[t] = worst;
 	barrier();
+	for (int d = select_threads / 2; d > 0; d /= 2) {
+		if (t < d && least[t + d] < least[t]) least[t] = least[t + d];
+		barrier();
+	}
 	if (t != 0) return;
-	const int left = *kept;
-	a.counts[query] = left;
-	for (int i = 1; i < select_threads; i++)
-		if (least[i] < worst) worst = least[i];
-	if (left == a.k) a.floors[query] = worst;
+	a.counts[query] = *kept;
+	if (*kept == a.k) a.floors[query] = least[0];
 }
 
 KERNEL(search_sort, SelectArgs, select_threads) {
