@@ -196,12 +196,8 @@ func decode(dst []float32, dt runtime.DType, src []byte) {
 	case runtime.F32:
 		copy(runtime.Float32Bytes(dst), src)
 	case runtime.F16:
-		for i := range dst {
-			dst[i] = half.F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		half.DecodeF16(dst, src)
 	case runtime.BF16:
-		for i := range dst {
-			dst[i] = half.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		half.DecodeBF16(dst, src)
 	}
 }

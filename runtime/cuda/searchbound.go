@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	goruntime "runtime"
+	"sync"
 
 	"isearle/runtime"
 	"isearle/runtime/cuda/driver"
@@ -27,9 +29,6 @@ const (
 )
 
 func (b *boundQueries) begin(padded []float32) { *b = boundQueries{padded: padded} }
-
-// norm is the length of query q.
-func (b *boundQueries) norm(q, depth int) float64 { return length(b.padded[q*depth : (q+1)*depth]) }
 
 func length(x []float32) float64 {
 	s := 0.0
@@ -111,21 +110,7 @@ func (s *search) roundQueries(dt runtime.DType) error {
 	if err := errors.Join(s.dev.reserve(&m.rounded, 2*len(b.padded)), s.dev.reserve(&m.slack, 4*s.nq)); err != nil {
 		return err
 	}
-	rounded := make([]byte, 2*len(b.padded))
-	encode(rounded, dt, b.padded)
-	values := make([]float32, s.depth)
-	slack := make([]float32, s.nq)
-	for q := range s.nq {
-		decode(values, dt, rounded[2*q*s.depth:2*(q+1)*s.depth])
-		size := length(values) + b.norm(q, s.depth)
-		for i, v := range b.padded[q*s.depth : (q+1)*s.depth] {
-			values[i] -= v // exact but where one of them overflows or is no number (Sterbenz), and then slack is infinite
-		}
-		slack[q] = upwards((length(values) + float64(4*s.dim+64)*unitRoundoff*size) * margin)
-		if !(size < hugeQuery) {
-			slack[q] = float32(math.Inf(1))
-		}
-	}
+	rounded, slack := b.round(dt, s.dim, s.nq)
 	b.dt = dt
 	if err := s.dev.upload(m.rounded.ptr, len(rounded), func(piece []byte, off int) { copy(piece, rounded[off:]) }); err != nil {
 		return err
@@ -133,6 +118,50 @@ func (s *search) roundQueries(dt runtime.DType) error {
 	return s.dev.upload(m.slack.ptr, 4*s.nq, func(piece []byte, off int) {
 		encode(piece, runtime.F32, slack[off/4:off/4+len(piece)/4])
 	})
+}
+
+// round returns the queries in a half type and their slack. The device waits for it, so that queries go to several goroutines.
+func (b *boundQueries) round(dt runtime.DType, dim, nq int) (rounded []byte, slack []float32) {
+	depth := len(b.padded) / nq
+	rounded, slack = make([]byte, 2*len(b.padded)), make([]float32, nq)
+	some := func(lo, hi int) {
+		values := make([]float32, depth)
+		for q := lo; q < hi; q++ {
+			exact, to := b.padded[q*depth:(q+1)*depth], rounded[2*q*depth:2*(q+1)*depth]
+			encode(to, dt, exact)
+			decode(values, dt, to)
+			slack[q] = roundingSlack(exact, values, dim)
+		}
+	}
+	parts := min(goruntime.GOMAXPROCS(0), 16, len(b.padded)>>13)
+	if parts < 2 {
+		some(0, nq)
+		return rounded, slack
+	}
+	var wait sync.WaitGroup
+	for i := range parts - 1 {
+		wait.Go(func() { some(i*nq/parts, (i+1)*nq/parts) })
+	}
+	some((parts-1)*nq/parts, nq)
+	wait.Wait()
+	return rounded, slack
+}
+
+// roundingSlack is the slack of a query that has been rounded.
+func roundingSlack(exact, rounded []float32, dim int) float32 {
+	var e, r, d float64 // three sums at once: each alone waits for its additions
+	for i, v := range exact {
+		w := rounded[i]
+		diff := float64(w) - float64(v)
+		e += float64(v) * float64(v)
+		r += float64(w) * float64(w)
+		d += diff * diff
+	}
+	size := math.Sqrt(r) + math.Sqrt(e)
+	if !(size < hugeQuery) {
+		return float32(math.Inf(1))
+	}
+	return upwards((math.Sqrt(d) + float64(4*dim+64)*unitRoundoff*size) * margin)
 }
 
 // rowNorms returns the address of the norm of the chunk's row 0, the slice's norms being there.
