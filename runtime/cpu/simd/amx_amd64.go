@@ -86,9 +86,10 @@ func peakI8AMX(cfg *[64]byte, n int)
 //
 //	for i := range rows {
 //		for j := range 32 {
-//			c[i*ldc+j] = float32(float32(float32(sums[i*32+j])*aq[2*i])*bq[j]) + float32(aq[2*i+1]*bq[32+j])
+//			sum := int32(math.Float32bits(c[i*ldc+j]))
+//			c[i*ldc+j] = float32(float32(float32(sum)*aq[2*i])*bq[j]) + float32(aq[2*i+1]*bq[32+j])
 //		}
 //	}
 //
 //go:noescape
-func scaleSumsAMX(c *float32, ldc int, sums *int32, rows int, aq, bq *float32)
+func scaleSumsAMX(c *float32, ldc int, rows int, aq, bq *float32)

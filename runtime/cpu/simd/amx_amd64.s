@@ -314,15 +314,14 @@ turn:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 
-// func scaleSumsAMX(c *float32, ldc int, sums *int32, rows int, aq, bq *float32)
-TEXT ·scaleSumsAMX(SB), NOSPLIT, $0-48
+// func scaleSumsAMX(c *float32, ldc int, rows int, aq, bq *float32)
+TEXT ·scaleSumsAMX(SB), NOSPLIT, $0-40
 	MOVQ c+0(FP), DI
 	MOVQ ldc+8(FP), DX
 	SHLQ $2, DX
-	MOVQ sums+16(FP), SI
-	MOVQ rows+24(FP), CX
-	MOVQ aq+32(FP), AX
-	MOVQ bq+40(FP), BX
+	MOVQ rows+16(FP), CX
+	MOVQ aq+24(FP), AX
+	MOVQ bq+32(FP), BX
 	VMOVUPS 0(BX), Z4
 	VMOVUPS 64(BX), Z5
 	VMOVUPS 128(BX), Z6
@@ -331,20 +330,19 @@ TEXT ·scaleSumsAMX(SB), NOSPLIT, $0-48
 row:
 	VBROADCASTSS (AX), Z0
 	VBROADCASTSS 4(AX), Z1
-	VCVTDQ2PS 0(SI), Z2
+	VCVTDQ2PS 0(DI), Z2
 	VMULPS Z0, Z2, Z2
 	VMULPS Z4, Z2, Z2
 	VMULPS Z6, Z1, Z3
 	VADDPS Z3, Z2, Z2
 	VMOVUPS Z2, 0(DI)
-	VCVTDQ2PS 64(SI), Z2
+	VCVTDQ2PS 64(DI), Z2
 	VMULPS Z0, Z2, Z2
 	VMULPS Z5, Z2, Z2
 	VMULPS Z7, Z1, Z3
 	VADDPS Z3, Z2, Z2
 	VMOVUPS Z2, 64(DI)
 	ADDQ $8, AX
-	ADDQ $128, SI
 	ADDQ DX, DI
 	DECQ CX
 	JNZ row

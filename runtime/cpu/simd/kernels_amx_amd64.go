@@ -2,7 +2,11 @@
 
 package simd
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 const (
 	amxTile = 16          // rows of a tile, and words of 64 bytes, which are a tile's row
@@ -68,14 +72,15 @@ func gemmPairsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, w
 	}
 }
 
+// gemmQuadsAMX has the integers in c until they are scaled.
 func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
-	var sums [amxRows * amxRows]int32
+	sums := (*int32)(unsafe.Pointer(&c[0]))
 	multiply := func(words, from, steps int, acc bool, ahead *float32, lines int) {
 		cfg := amxConfig(rows, words)
 		if rows > amxTile {
-			tilesI8x2AMX(&cfg, &sums[0], amxRows, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+			tilesI8x2AMX(&cfg, sums, ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
 		} else {
-			tilesI8x1AMX(&cfg, &sums[0], amxRows, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+			tilesI8x1AMX(&cfg, sums, ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
 		}
 	}
 	steps, left, ahead, lines := cut(words, next)
@@ -85,7 +90,7 @@ func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, w
 	if left > 0 {
 		multiply(left, words-left, 1, steps > 0, nil, 0)
 	}
-	scaleSumsAMX(&c[0], ldc, &sums[0], rows, &aq[0], &bq[0])
+	scaleSumsAMX(&c[0], ldc, rows, &aq[0], &bq[0])
 }
 
 func peaksAMX(p *Peaks) {

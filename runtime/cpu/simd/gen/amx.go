@@ -68,12 +68,13 @@ func peak%[1]sAMX(cfg *[64]byte, n int)
 //
 //	for i := range rows {
 //		for j := range 32 {
-//			c[i*ldc+j] = float32(float32(float32(sums[i*32+j])*aq[2*i])*bq[j]) + float32(aq[2*i+1]*bq[32+j])
+//			sum := int32(math.Float32bits(c[i*ldc+j]))
+//			c[i*ldc+j] = float32(float32(float32(sum)*aq[2*i])*bq[j]) + float32(aq[2*i+1]*bq[32+j])
 //		}
 //	}
 //
 //go:noescape
-func scaleSumsAMX(c *float32, ldc int, sums *int32, rows int, aq, bq *float32)
+func scaleSumsAMX(c *float32, ldc int, rows int, aq, bq *float32)
 `
 )
 
@@ -224,16 +225,15 @@ func (t tiles) peak(p product) {
 	t.release()
 }
 
-// scale emits the loop that makes floats of sums of bytes, by AVX-512.
+// scale emits the loop that makes floats of sums of bytes where they are, by AVX-512.
 func (t tiles) scale() {
-	fmt.Fprint(t, "\n// func scaleSumsAMX(c *float32, ldc int, sums *int32, rows int, aq, bq *float32)\nTEXT ·scaleSumsAMX(SB), NOSPLIT, $0-48\n")
+	fmt.Fprint(t, "\n// func scaleSumsAMX(c *float32, ldc int, rows int, aq, bq *float32)\nTEXT ·scaleSumsAMX(SB), NOSPLIT, $0-40\n")
 	t.line("MOVQ c+0(FP), DI")
 	t.line("MOVQ ldc+8(FP), DX")
 	t.line("SHLQ $2, DX")
-	t.line("MOVQ sums+16(FP), SI")
-	t.line("MOVQ rows+24(FP), CX")
-	t.line("MOVQ aq+32(FP), AX")
-	t.line("MOVQ bq+40(FP), BX")
+	t.line("MOVQ rows+16(FP), CX")
+	t.line("MOVQ aq+24(FP), AX")
+	t.line("MOVQ bq+32(FP), BX")
 	for i := range 4 {
 		t.line("VMOVUPS %d(BX), Z%d", 64*i, 4+i)
 	}
@@ -241,7 +241,7 @@ func (t tiles) scale() {
 	t.line("VBROADCASTSS (AX), Z0")
 	t.line("VBROADCASTSS 4(AX), Z1")
 	for h := range 2 {
-		t.line("VCVTDQ2PS %d(SI), Z2", 64*h)
+		t.line("VCVTDQ2PS %d(DI), Z2", 64*h)
 		t.line("VMULPS Z0, Z2, Z2")
 		t.line("VMULPS Z%d, Z2, Z2", 4+h)
 		t.line("VMULPS Z%d, Z1, Z3", 6+h)
@@ -249,7 +249,6 @@ func (t tiles) scale() {
 		t.line("VMOVUPS Z2, %d(DI)", 64*h)
 	}
 	t.line("ADDQ $8, AX")
-	t.line("ADDQ $%d, SI", 4*amxColumns)
 	t.line("ADDQ DX, DI")
 	t.line("DECQ CX")
 	t.line("JNZ row")
