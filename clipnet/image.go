@@ -70,13 +70,13 @@ func NewImageEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*ImageEnco
 		return nil, fmt.Errorf("clipnet: images of %d pixels for a model of %d", o.Images.Options().Size, v.ImageSize)
 	}
 	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
-	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, c.Config)
-	e.patch = l.weight("visual.conv1.weight", v.Width, 3*v.PatchSize*v.PatchSize)
+	l.tower(&e.tower, "visual.transformer.", v.Width, v.Layers, v.Heads, v.MLP, 1+e.grid()*e.grid(), c.Config)
+	e.patch = l.weight("visual.conv1.weight", v.Width, 3*v.PatchSize*v.PatchSize, e.grid()*e.grid())
 	e.class = l.vector("visual.class_embedding", v.Width)
 	e.pos = l.vector("visual.positional_embedding", (1+e.grid()*e.grid())*v.Width)
 	e.pre = l.norm("visual.ln_pre", v.Width)
 	e.tower.final = l.norm("visual.ln_post", v.Width)
-	e.tower.proj = l.weight("visual.proj", c.Config.EmbedDim, v.Width)
+	e.tower.proj = l.weight("visual.proj", c.Config.EmbedDim, v.Width, 1)
 	if l.err != nil {
 		e.Close()
 		return nil, fmt.Errorf("clipnet: load vision tower: %w", l.err)

@@ -67,13 +67,13 @@ func (l *loader) tensor(name string, n int) (t safetensors.Tensor) {
 	return t
 }
 
-// weight packs a whole matrix [out, in].
-func (l *loader) weight(name string, out, in int) runtime.Weight {
-	return l.rows(name, out, in, 0, out)
+// weight packs a whole matrix [out, in], whose products have least rows or more.
+func (l *loader) weight(name string, out, in, least int) runtime.Weight {
+	return l.rows(name, out, in, 0, out, least)
 }
 
 // rows packs n rows of a matrix [out, in] from row first on.
-func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
+func (l *loader) rows(name string, out, in, first, n, least int) runtime.Weight {
 	t := l.tensor(name, out*in)
 	if l.err != nil {
 		return nil
@@ -84,7 +84,7 @@ func (l *loader) rows(name string, out, in, first, n int) runtime.Weight {
 		return nil
 	}
 	row := in * dt.Size()
-	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{DType: l.opts.DType, Grad: l.opts.Grad})
+	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{DType: l.opts.DType, Grad: l.opts.Grad, Rows: least})
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
@@ -137,8 +137,8 @@ func (l *loader) norm(name string, n int) norm {
 	return norm{l.vector(name+".weight", n), l.vector(name+".bias", n)}
 }
 
-// tower reads the blocks of a transformer.
-func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp int, cfg weights.Config) {
+// tower reads the blocks of a transformer, whose sequences have least rows or more; in the last block only keys and values are of all rows.
+func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp, least int, cfg weights.Config) {
 	t.width, t.heads, t.mlp, t.eps = width, heads, mlp, float32(cfg.LayerNormEps)
 	t.half = l.dev.Activations(l.opts.DType)
 	t.act = runtime.GELU
@@ -151,13 +151,14 @@ func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp int, c
 		b.ln1, b.ln2 = l.norm(name+"ln_1", width), l.norm(name+"ln_2", width)
 		in := name + "attn.in_proj_weight"
 		if i < layers-1 {
-			b.qkv = l.weight(in, 3*width, width)
+			b.qkv = l.weight(in, 3*width, width, least)
 		} else {
-			b.q, b.kv = l.rows(in, 3*width, width, 0, width), l.rows(in, 3*width, width, width, 2*width)
+			b.q, b.kv = l.rows(in, 3*width, width, 0, width, 1), l.rows(in, 3*width, width, width, 2*width, least)
+			least = 1
 		}
 		b.qkvBias = l.vector(name+"attn.in_proj_bias", 3*width)
-		b.out, b.outB = l.weight(name+"attn.out_proj.weight", width, width), l.vector(name+"attn.out_proj.bias", width)
-		b.fc1, b.fc1B = l.weight(name+"mlp.c_fc.weight", mlp, width), l.vector(name+"mlp.c_fc.bias", mlp)
-		b.fc2, b.fc2B = l.weight(name+"mlp.c_proj.weight", width, mlp), l.vector(name+"mlp.c_proj.bias", width)
+		b.out, b.outB = l.weight(name+"attn.out_proj.weight", width, width, least), l.vector(name+"attn.out_proj.bias", width)
+		b.fc1, b.fc1B = l.weight(name+"mlp.c_fc.weight", mlp, width, least), l.vector(name+"mlp.c_fc.bias", mlp)
+		b.fc2, b.fc2B = l.weight(name+"mlp.c_proj.weight", width, mlp, least), l.vector(name+"mlp.c_proj.bias", width)
 	}
 }

@@ -80,11 +80,11 @@ func NewTextEncoder(dev runtime.Device, c *weights.CLIP, o Options) (*TextEncode
 	e := &TextEncoder{dev: dev, cfg: c.Config, capacities: textCapacities(dev), programs: map[textCapacity]*textProgram{}, prefills: map[textCapacity]*textProgram{}}
 	t := c.Config.Text
 	l := loader{dev: dev, ckpt: c, owned: &e.owned, opts: o}
-	l.tower(&e.tower, "transformer.", t.Width, t.Layers, t.Heads, t.MLP, c.Config)
+	l.tower(&e.tower, "transformer.", t.Width, t.Layers, t.Heads, t.MLP, 1, c.Config)
 	e.tokens = l.table("token_embedding.weight", t.Vocab*t.Width, 0)
 	e.pos = l.vector("positional_embedding", t.Context*t.Width)
 	e.tower.final = l.norm("ln_final", t.Width)
-	e.tower.proj = l.weight("text_projection", c.Config.EmbedDim, t.Width)
+	e.tower.proj = l.weight("text_projection", c.Config.EmbedDim, t.Width, 1)
 	if l.err == nil {
 		l.err = e.cache.open(e)
 	}

@@ -86,6 +86,9 @@ type PackOptions struct {
 	DType DType
 	// Grad packs the transposed matrix too, for products with it in a backward pass.
 	Grad bool
+	// Rows is the least number of rows that any product with the weight has, or 0: a hint by which a device may choose how to multiply. A
+	// row's bits may depend on it, on nothing else that varies from run to run.
+	Rows int
 }
 
 // Weight is a frozen [out, in] matrix in a device's own layout.

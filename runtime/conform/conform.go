@@ -94,13 +94,22 @@ func (b *Builder) Bytes(name string, values []byte) runtime.View {
 
 // Weight is a packed random matrix, scaled so that products stay near one. A device that makes no products in dt skips the case.
 func (b *Builder) Weight(name string, dt runtime.DType, out, in int) runtime.Weight {
+	return b.pack(name, out, in, runtime.PackOptions{DType: dt, Grad: dt != runtime.I8})
+}
+
+// Tall is a Weight in F32 that is said to be multiplied with many rows, which may choose other products.
+func (b *Builder) Tall(name string, out, in int) runtime.Weight {
+	return b.pack(name, out, in, runtime.PackOptions{Rows: 1 << 10})
+}
+
+func (b *Builder) pack(name string, out, in int, o runtime.PackOptions) runtime.Weight {
 	x := random(name, out*in)
 	raw := make([]byte, 4*len(x))
 	for i, v := range x {
 		binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v/float32(math.Sqrt(float64(in)))))
 	}
-	w, err := b.dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: out, Cols: in, Data: raw}, runtime.PackOptions{DType: dt, Grad: dt != runtime.I8})
-	if dt != 0 && errors.Is(err, runtime.ErrUnsupported) {
+	w, err := b.dev.Pack(runtime.Matrix{DType: runtime.F32, Rows: out, Cols: in, Data: raw}, o)
+	if o.DType != 0 && errors.Is(err, runtime.ErrUnsupported) {
 		b.tb.Skip(err)
 	}
 	if err != nil {

@@ -16,7 +16,7 @@ func Table() []Case {
 	var t []Case
 	for _, add := range []func() []Case{
 		linearCases, layerNormCases, attentionCases, embedCases, copyCases, projectCases, resampleCases,
-		linearGradCases, weightGradCases, layerNormGradCases, attentionGradCases, rowCases, lossCases, adamWCases, randomCases, factorCases,
+		linearGradCases, weightGradCases, layerNormGradCases, attentionGradCases, rowCases, lossCases, adamWCases, randomCases, factorCases, tallCases,
 	} {
 		t = append(t, add()...)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"isearle/runtime"
+	"isearle/runtime/cpu/simd"
 )
 
 // patchEmbed compiles runtime.PatchEmbed: one phase lays the patches out as rows, one multiplies them.
@@ -16,13 +17,18 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	}
 	l, grid := o.Rows(), o.Size/o.Patch
 	per, depth := l-1, 3*o.Patch*o.Patch
-	rows, scales, encode := c.encoded(w.fwd, o.Images.Cap*per)
+	apart := per // the rows of an image
+	if c.dev.k.Tiles {
+		apart = blocks(per, simd.TileRows) * simd.TileRows
+	}
+	rows := c.encoded(w.fwd, o.Images.Cap*apart)
 	c.add(func() int { return images() * grid }, func(wk *worker, task int) {
 		b, gy := task/grid, task%grid
-		row := wk.floats(depth)
+		buf := carver(wk.floats(rows.room + depth))
+		room, row := buf.take(rows.room), buf.take(depth)
 		for gx := range grid {
 			layPatch(row, px.row(b), o.Size, o.Patch, gy, gx)
-			encode(b*per+gy*grid+gx, row)
+			rows.encode(b*apart+gy*grid+gx, row, room)
 		}
 		if gy == 0 {
 			copy(out.row(b*l), class.row(0))
@@ -30,14 +36,14 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 		}
 	})
 	panels := w.fwd.panels()
-	all := &product{k: k, a: rows, w: w.fwd, dst: out, end: epilogue{tile: k.TileBias, res: pos}}
+	all := &product{k: k, a: rows.a, w: w.fwd, dst: out, to: w.fwd.k, end: epilogue{tile: k.TileBias, res: pos}}
 	all.end.res.data = pos.from(1, 0)
 	all.link(c, func() int { return images() * panels })
 	c.add(all.tasks, func(wk *worker, task int) {
 		b, p := task/panels, *all
-		p.a.data, p.dst.data = rows.from(b*per, 0), out.from(b*l+1, 0)
-		if scales != nil {
-			p.aq = scales[2*b*per:]
+		p.a.data, p.dst.data = rows.a.from(b*apart, 0), out.from(b*l+1, 0)
+		if rows.aq != nil {
+			p.aq = rows.aq[2*b*apart:]
 		}
 		p.block(wk, 0, per, task)
 	})

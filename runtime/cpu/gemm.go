@@ -12,6 +12,7 @@ const (
 	blockTiles  = 8
 	blockFloats = 1280 << 10 / 4
 	partDepth   = 384 // of the inner dimension, about: 48 KiB of a panel
+	passDepth   = 1024
 )
 
 // product is dst = a . w^T followed by an epilogue, over a live number of rows.
@@ -26,21 +27,29 @@ type product struct {
 	end   epilogue
 	// aside computes tiles in scratch memory, because the epilogue reads what dst holds.
 	aside bool
+	// sums holds what is added up in passes, panel beside panel.
+	sums matrix
+	// from to to-1 is what this pass takes of the inner dimension, in products by pieces.
+	from, to int
 	// then is the product that follows, if there is one: its first panels are fetched at the end of this one.
 	then *product
 }
 
 // tileRows is the most rows of a tile.
 func (p *product) tileRows() int {
-	if p.w.dt == runtime.I8 || p.w.dt == runtime.BF16 && !p.widens() {
+	if p.w.pieces || p.w.dt == runtime.I8 || p.w.dt == runtime.BF16 && !p.widens() {
 		return p.k.WordRows
 	}
 	return p.k.MR
 }
 
-// blockRows is the most rows of a block.
-func (p *product) blockRows() int {
-	return min(blockTiles, max(1, blockFloats/max(1, p.a.cols)/p.tileRows())) * p.tileRows()
+// blockRows is the most rows of a block, of each of which a product or pass takes so many floats.
+func (p *product) blockRows(floats int) int {
+	most := blockFloats / max(1, floats)
+	if rows := p.tileRows(); rows <= p.k.MR {
+		return min(blockTiles, max(1, most/rows)) * rows
+	}
+	return min(p.tileRows(), max(1, most/tallRows)*tallRows)
 }
 
 // link makes the product known as what follows the one before. A task is one panel for one block of rows.
@@ -52,16 +61,38 @@ func (p *product) link(c *compiler, tasks func() int) {
 	c.last = p
 }
 
-// add appends the product as a phase, blocks of rows being as large as they may.
+// add appends the product as a phase, blocks of rows being as large as they may; or as several, each of which takes a part of the inner
+// dimension, where long rows of pieces would leave blocks too low.
 func (p *product) add(c *compiler, rows func() int) {
-	size := p.blockRows()
+	passes := 1
+	if p.w.pieces && p.w.k > passDepth {
+		passes = blocks(p.w.k, passDepth)
+		p.sums = c.matrix(p.dst.rows, p.w.panels()*p.w.nr)
+	}
+	for i := range passes {
+		pass := *p
+		pass.from, pass.to = piecesCut(p.w.k, i, passes), piecesCut(p.w.k, i+1, passes)
+		pass.addPass(c, rows, p.a.cols/passes)
+	}
+}
+
+func (p *product) addPass(c *compiler, rows func() int, floats int) {
+	size := p.blockRows(floats)
 	p.link(c, func() int { return blocks(rows(), size) * p.w.panels() })
 	c.add(p.tasks, func(w *worker, task int) {
 		n := rows()
 		count := blocks(n, size)
 		b := task / p.w.panels()
-		p.block(w, n*b/count, n*(b+1)/count, task)
+		p.block(w, p.rowsCut(n, b, count), p.rowsCut(n, b+1, count), task)
 	})
+}
+
+// rowsCut is where part i of count of n rows begins: behind whole tiles where these are tall.
+func (p *product) rowsCut(n, i, count int) int {
+	if p.tileRows() > p.k.MR {
+		return min(n, blocks(n, tallRows)*i/count*tallRows)
+	}
+	return n * i / count
 }
 
 // ahead is the beginning of the panel that a worker will go on with: of its next task, or of its first one in the product that
@@ -75,6 +106,9 @@ func (p *product) ahead(w *worker) []float32 {
 		task = p.pool.first(p.tasks(), w.id)
 	}
 	panel := p.w.panel(task % p.w.panels())
+	if p.w.pieces {
+		return panel[p.from*p.w.nr : p.to*p.w.nr]
+	}
 	return panel[:p.cut(1, p.parts())*p.w.nr]
 }
 
@@ -82,6 +116,10 @@ func (p *product) ahead(w *worker) []float32 {
 // the panel after the other: the chain of multiply-adds goes on from part to part. Meanwhile the next part is fetched, at
 // last what is ahead.
 func (p *product) block(w *worker, first, last, task int) {
+	if p.tileRows() > p.k.MR {
+		p.tall(w, first, last, task)
+		return
+	}
 	n, nr, j := last-first, p.w.nr, task%p.w.panels()
 	col, width, panel := j*nr, p.w.width(j), p.w.panel(j)
 	y, ld := p.dst.from(first, col), p.dst.stride
@@ -126,13 +164,13 @@ func (p *product) block(w *worker, first, last, task int) {
 func (p *product) tile(y []float32, ld, i, rows int, b, wide []float32, j, from, to int, next []float32) {
 	switch a, lda := p.a.from(i, 0), p.a.stride; {
 	case p.w.dt == runtime.I8:
-		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], p.w.scales(j), next)
+		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], p.w.scales(j), nil, next)
 	case wide != nil && b != nil:
 		p.k.GemmWiden(y, ld, a[2*from:], lda, rows, words(b), to-from, from > 0, wide, next)
 	case wide != nil:
 		p.k.Gemm(y, ld, a[2*from:], lda, rows, wide, 2*(to-from), from > 0, next)
 	case p.w.dt == runtime.BF16:
-		p.k.GemmBF16(y, ld, words(a), lda, rows, words(b), to, next)
+		p.k.GemmBF16(y, ld, words(a), lda, rows, words(b), to, nil, next)
 	default:
 		p.k.Gemm(y, ld, a[from:], lda, rows, b, to-from, from > 0, next)
 	}

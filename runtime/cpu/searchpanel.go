@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"unsafe"
+
+	"isearle/runtime/cpu/simd"
 )
 
 // coarsePanels are the queries of a scan as panels of signed bytes, for products with codes as unsigned ones. With the terms
@@ -148,9 +150,11 @@ func (p *coarsePanels) complete(b *coarseBound, s *search) {
 
 // panelRows is what a worker needs to compare a group of rows with panels.
 type panelRows struct {
-	words []uint32  // codes as unsigned bytes
-	scale []float32 // as GemmI8 wants it
-	terms []float32 // of (7)
+	words  []uint32  // codes as unsigned bytes
+	stride int       // words of a row
+	scale  []float32 // as GemmI8 wants it
+	terms  []float32 // of (7)
+	work   []float32 // of GemmI8
 }
 
 // boundMany finds the candidates of many queries among rows lo to hi-1 of the chunk.
@@ -158,9 +162,14 @@ func (c *scanner) boundMany(w *worker, lo, hi int) {
 	s, p := c.s, &c.panels
 	c.beginGrid(w)
 	n := s.groupRows()
-	p.words = resized(p.words, n*s.dim/4)
+	p.stride = s.dim / 4
+	if s.dev.k.Tiles {
+		p.stride = blocks(p.stride, simd.TileRows) * simd.TileRows
+	}
+	p.words = resized(p.words, blocks(n, simd.TileRows)*simd.TileRows*p.stride)
 	p.scale = resized(p.scale, 2*n)
 	p.terms = resized(p.terms, n*s.coarse.panels.depth())
+	p.work = resized(p.work, s.dev.k.TileWork(min(n, s.dev.k.WordRows)))
 	for ; lo < hi; lo += n {
 		n := min(n, hi-lo)
 		c.shiftRows(lo, n)
@@ -177,7 +186,7 @@ func (c *scanner) shiftRows(r, n int) {
 	limit, largest := float32(b.limit), float32(noOverflow/(1<<15)/float64(s.dim))
 	for i := range n {
 		codes, scale := k.Codes[(r+i)*s.dim:][:s.dim], k.Scale[r+i]
-		squares := s.dev.k.Shift(p.words[i*s.dim/4:], codes)
+		squares := c.shiftRow(i, codes)
 		c := float32(math.Abs(float64(scale)))
 		loss := k.Loss[r+i] + c*(64*unitRoundoff)*size
 		terms := p.terms[i*depth:][:depth]
@@ -193,6 +202,19 @@ func (c *scanner) shiftRows(r, n int) {
 	}
 }
 
+// shiftRow makes words of the codes of the group's row i, and returns the sum of their squares.
+func (c *scanner) shiftRow(i int, codes []int8) (squares int32) {
+	k, p := c.s.dev.k, &c.panels
+	if !k.Tiles {
+		return k.Shift(p.words[i*p.stride:], codes)
+	}
+	const line = 4 * simd.TileRows
+	for at := 0; at < len(codes); at += line {
+		squares += k.Shift(p.words[simd.TileAt(i, at/4, p.stride):], codes[at:min(at+line, len(codes))])
+	}
+	return squares
+}
+
 // boundPanels compares rows r to r+n-1 of the chunk, which are prepared, with all queries.
 func (c *scanner) boundPanels(r, n int) {
 	s, k, p, b, g := c.s, c.s.dev.k, &c.panels, &c.s.coarse.panels, &c.grid
@@ -203,7 +225,7 @@ func (c *scanner) boundPanels(r, n int) {
 		panel, scale, terms := b.words[j*k.NR*words:][:k.NR*words], b.scale[j*2*k.NR:], b.terms[j*depth*k.NR:]
 		for t := range tiles {
 			lo, hi := n*t/tiles, n*(t+1)/tiles
-			k.GemmI8(g.tiles[lo*k.NR:], k.NR, p.words[lo*words:], words, hi-lo, panel, words, p.scale[2*lo:], scale, share(ahead, j*tiles+t, panels*tiles))
+			k.GemmI8(g.tiles[lo*k.NR:], k.NR, p.words[lo*p.stride:], p.stride, hi-lo, panel, words, p.scale[2*lo:], scale, p.work, share(ahead, j*tiles+t, panels*tiles))
 		}
 		for t := range least {
 			lo, hi := n*t/least, n*(t+1)/least

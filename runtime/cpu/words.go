@@ -108,30 +108,64 @@ func (p *packed) packTransposedPairs(t *worker, m runtime.Matrix, j int) {
 	}
 }
 
-// encoded is memory for a left factor in a weight's type, and what fills its row i.
-func (c *compiler) encoded(w *packed, rows int) (a matrix, aq []float32, encode func(i int, x []float32)) {
+// leftFactor is memory for a left factor in a weight's type, and what fills its rows.
+type leftFactor struct {
+	a      matrix
+	aq     []float32                      // of I8: scale and least value of each row
+	room   int                            // floats that encode takes beside a row
+	encode func(i int, x, room []float32) // fills row i
+}
+
+// encoded returns a left factor of rows.
+func (c *compiler) encoded(w *packed, rows int) (l leftFactor) {
 	k := c.dev.k
+	if w.pieces || k.Tiles && wordElements(w.dt) > 1 {
+		return c.inTiles(w, blocks(rows, simd.TileRows)*simd.TileRows)
+	}
 	switch {
 	case w.dt == runtime.I8:
-		a = c.matrix(rows, wordStride(w.dt, w.k))
-		aq = c.floats(2 * rows)
-		encode = func(i int, x []float32) { aq[2*i], aq[2*i+1] = k.QuantiseU8(words(a.row(i)), x) }
+		l.a, l.aq = c.matrix(rows, wordStride(w.dt, w.k)), c.floats(2*rows)
+		l.encode = func(i int, x, _ []float32) { l.aq[2*i], l.aq[2*i+1] = k.QuantiseU8(words(l.a.row(i)), x) }
 	case w.dt == runtime.BF16 && k.GemmBF16 != nil:
-		a = c.matrix(rows, wordStride(w.dt, w.k))
-		encode = func(i int, x []float32) { k.RoundPairs(words(a.row(i)), x) }
+		l.a = c.matrix(rows, wordStride(w.dt, w.k))
+		l.encode = func(i int, x, _ []float32) { k.RoundPairs(words(l.a.row(i)), x) }
 	case w.dt == runtime.BF16:
 		even := 2 * w.depth()
-		a = c.matrix(rows, even)
-		encode = func(i int, x []float32) {
-			row := a.row(i)
+		l.a = c.matrix(rows, even)
+		l.encode = func(i int, x, _ []float32) {
+			row := l.a.row(i)
 			row[even-1] = 0
 			k.Round(row, x)
 		}
 	default:
-		a = c.matrix(rows, w.k)
-		encode = func(i int, x []float32) { copy(a.row(i), x) }
+		l.a = c.matrix(rows, w.k)
+		l.encode = func(i int, x, _ []float32) { copy(l.a.row(i), x) }
 	}
-	return a, aq, encode
+	return l
+}
+
+// inTiles is encoded for rows in tiles (simd.Kernels.Tiles), a whole number of which there is room for.
+func (c *compiler) inTiles(w *packed, rows int) (l leftFactor) {
+	k := c.dev.k
+	if w.pieces {
+		l.a = c.matrix(rows, simd.PieceSteps(w.k)*simd.PieceWords)
+		l.encode = func(i int, x, _ []float32) { k.PiecesOfRow(words(l.a.data)[simd.TileAt(i, 0, l.a.cols):], x) }
+		return l
+	}
+	l.a, l.room = c.matrix(rows, wordStride(w.dt, w.k)), wordStride(w.dt, w.k)
+	if w.dt == runtime.I8 {
+		l.aq = c.floats(2 * rows)
+	}
+	l.encode = func(i int, x, room []float32) {
+		row := words(room[:l.room])
+		if w.dt == runtime.I8 {
+			l.aq[2*i], l.aq[2*i+1] = k.QuantiseU8(row, x)
+		} else {
+			k.RoundPairs(row, x)
+		}
+		simd.Scatter(words(l.a.data)[simd.TileAt(i, 0, l.a.cols):], row)
+	}
+	return l
 }
 
 // left appends what a product takes from x[pool[i]] (x[i] without a pool), behind a Norm if there is one.
@@ -139,12 +173,13 @@ func (c *compiler) left(p *product, x matrix, n runtime.Norm, d runtime.Dim, poo
 	if c.err != nil {
 		return
 	}
-	if wordElements(p.w.dt) == 1 && n.Gamma.Absent() && pool == nil {
+	floats := wordElements(p.w.dt) == 1 && !p.w.pieces
+	if floats && n.Gamma.Absent() && pool == nil {
 		p.a = x
 		return
 	}
-	a, aq, encode := c.encoded(p.w, d.Cap)
-	p.a, p.aq = a, aq
+	l := c.encoded(p.w, d.Cap)
+	p.a, p.aq = l.a, l.aq
 	k, rows := c.dev.k, c.live(d)
 	var gamma, beta []float32
 	if !n.Gamma.Absent() {
@@ -155,15 +190,16 @@ func (c *compiler) left(p *product, x matrix, n runtime.Norm, d runtime.Dim, poo
 		if pool != nil {
 			src = x.row(int(pool[i]))
 		}
+		buf := carver(w.floats(l.room + len(src)))
+		room, y := buf.take(l.room), buf.take(len(src))
 		switch {
 		case gamma == nil:
-			encode(i, src)
-		case wordElements(p.w.dt) == 1:
-			k.LayerNorm(a.row(i), src, gamma, beta, n.Eps)
+			l.encode(i, src, room)
+		case floats:
+			k.LayerNorm(l.a.row(i), src, gamma, beta, n.Eps)
 		default:
-			y := w.floats(len(src))
 			k.LayerNorm(y, src, gamma, beta, n.Eps)
-			encode(i, y)
+			l.encode(i, y, room)
 		}
 	})
 }

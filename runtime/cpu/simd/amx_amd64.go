@@ -4,78 +4,128 @@
 
 package simd
 
-// The equivalent loop over tiles of 1 times up to 16 rows and 2 of 16 columns, which cfg describes; c holds 0 without acc, ldc and lda are in
-// words, and a.b is the product of two words:
-//
-//	for i := range rows {
-//		for j := range 32 {
-//			for p := range 16*steps {
-//				c[i*ldc+j] += a[i*lda+p].b[p*32+j]
-//			}
-//		}
-//	}
-//	for p := range lines*steps {
-//		prefetch(next + 64*p) // bytes, to the second level
-//	}
-//
-//go:noescape
-func tilesBF16x1AMX(cfg *[64]byte, c *float32, ldc int, a *uint32, lda int, b *uint32, steps int, acc bool, next *float32, lines int)
+import "unsafe"
 
-// The equivalent loop over tiles of 2 times up to 16 rows and 2 of 16 columns, which cfg describes; c holds 0 without acc, ldc and lda are in
-// words, and a.b is the product of two words:
+// amxProduct is what the products are given: rows in tiles, which cfg describes, of up to 16 or two times 16 rows.
+type amxProduct struct {
+	cfg [64]byte
+	// results, 32 columns
+	c unsafe.Pointer
+	// bytes from row to row
+	ldc int
+	// tiles of 16 rows and 64 bytes, one behind the other
+	a unsafe.Pointer
+	// bytes from 16 rows to the next
+	group int
+	// the panel
+	b unsafe.Pointer
+	// 4 KiB a tile, for sums between chunks
+	work unsafe.Pointer
+	// of a product of pieces: those of a chunk and one more step, in turns
+	ring unsafe.Pointer
+	// the ring's bytes
+	limit int
+	// to be fetched
+	next unsafe.Pointer
+	// of next in each half step of words
+	lines int
+	// of pieces: the end of next
+	stop  uintptr
+	steps int
+	// steps of a chunk
+	chunk int
+	// tiles; more than one only with tiles of 32 rows
+	count int
+	// 1: sums begin with c
+	acc int
+	// steps; this and what follows are the loop's own
+	left int
+	// B in this chunk
+	from uintptr
+	// results of this tile
+	to uintptr
+	// the way to the next tile of sums, of A and of C
+	onSums int
+	onA    int
+	onC    int
+	// 1 in the first chunk
+	first int
+	// what is to be asked for by pieces
+	asking uintptr
+	// steps that are not in pieces yet
+	rest int
+	// of the ring
+	end uintptr
+}
+
+// The equivalent loop, a.b being the product of two words:
 //
 //	for i := range rows {
 //		for j := range 32 {
-//			for p := range 16*steps {
-//				c[i*ldc+j] += a[i*lda+p].b[p*32+j]
+//			for s := range 16*steps {
+//				c[i*ldc+j] += a[i/16*group+s/16*256+i%16*16+s%16].b[s*32+j]
 //			}
 //		}
 //	}
-//	for p := range lines*steps {
-//		prefetch(next + 64*p) // bytes, to the second level
+//	for s := range 2*lines*steps*count {
+//		prefetch(next + 64*s) // bytes, to the second level
 //	}
 //
 //go:noescape
-func tilesBF16x2AMX(cfg *[64]byte, c *float32, ldc int, a *uint32, lda int, b *uint32, steps int, acc bool, next *float32, lines int)
+func tilesBF16x1AMX(p *amxProduct)
+
+// The equivalent loop, a.b being the product of two words:
+//
+//	for i := range rows {
+//		for j := range 32 {
+//			for s := range 16*steps {
+//				c[i*ldc+j] += a[i/16*group+s/16*256+i%16*16+s%16].b[s*32+j]
+//			}
+//		}
+//	}
+//	for s := range 2*lines*steps*count {
+//		prefetch(next + 64*s) // bytes, to the second level
+//	}
+//
+//go:noescape
+func tilesBF16x2AMX(p *amxProduct)
 
 // Four products of whole tiles, n times, n being at least 1.
 //
 //go:noescape
 func peakBF16AMX(cfg *[64]byte, n int)
 
-// The equivalent loop over tiles of 1 times up to 16 rows and 2 of 16 columns, which cfg describes; c holds 0 without acc, ldc and lda are in
-// words, and a.b is the product of two words:
+// The equivalent loop, a.b being the product of two words:
 //
 //	for i := range rows {
 //		for j := range 32 {
-//			for p := range 16*steps {
-//				c[i*ldc+j] += a[i*lda+p].b[p*32+j]
+//			for s := range 16*steps {
+//				c[i*ldc+j] += a[i/16*group+s/16*256+i%16*16+s%16].b[s*32+j]
 //			}
 //		}
 //	}
-//	for p := range lines*steps {
-//		prefetch(next + 64*p) // bytes, to the second level
+//	for s := range 2*lines*steps*count {
+//		prefetch(next + 64*s) // bytes, to the second level
 //	}
 //
 //go:noescape
-func tilesI8x1AMX(cfg *[64]byte, c *int32, ldc int, a *uint32, lda int, b *uint32, steps int, acc bool, next *float32, lines int)
+func tilesI8x1AMX(p *amxProduct)
 
-// The equivalent loop over tiles of 2 times up to 16 rows and 2 of 16 columns, which cfg describes; c holds 0 without acc, ldc and lda are in
-// words, and a.b is the product of two words:
+// The equivalent loop, a.b being the product of two words:
 //
 //	for i := range rows {
 //		for j := range 32 {
-//			for p := range 16*steps {
-//				c[i*ldc+j] += a[i*lda+p].b[p*32+j]
+//			for s := range 16*steps {
+//				c[i*ldc+j] += a[i/16*group+s/16*256+i%16*16+s%16].b[s*32+j]
 //			}
 //		}
 //	}
-//	for p := range lines*steps {
-//		prefetch(next + 64*p) // bytes, to the second level
+//	for s := range 2*lines*steps*count {
+//		prefetch(next + 64*s) // bytes, to the second level
 //	}
 //
 //go:noescape
-func tilesI8x2AMX(cfg *[64]byte, c *int32, ldc int, a *uint32, lda int, b *uint32, steps int, acc bool, next *float32, lines int)
+func tilesI8x2AMX(p *amxProduct)
 
 // Four products of whole tiles, n times, n being at least 1.
 //
@@ -93,3 +143,77 @@ func peakI8AMX(cfg *[64]byte, n int)
 //
 //go:noescape
 func scaleSumsAMX(c *float32, ldc int, rows int, aq, bq *float32)
+
+// The equivalent loop; three(v) are the pieces of a float:
+//
+//	for s := range steps {
+//		for p := range 16 {
+//			low, high := three(x[32*s+p]), three(x[32*s+p+16])
+//			for q := range 3 {
+//				dst[(3*s+q)*256+p] = low[q] | high[q]<<16
+//			}
+//		}
+//	}
+//
+//go:noescape
+func piecesOfRowAMX(dst *uint32, x *float32, steps int)
+
+// The equivalent loop over a panel of floats; three(v) are the pieces of a float and a.b is the product of two words:
+//
+//	for s := range steps {
+//		for h := range 2 {
+//			for e := range 16 {
+//				for j := range 16 {
+//					low, high := three(b[(32*s+e)*32+16*h+j]), three(b[(32*s+e+16)*32+16*h+j])
+//					for q := range 3 {
+//						wide[((q*2+h)*16+e)*16+j] = low[q] | high[q]<<16
+//					}
+//				}
+//			}
+//		}
+//		for _, q := range [6][2]int{{0, 2}, {0, 1}, {1, 1}, {1, 0}, {0, 0}, {2, 0}} {
+//			for e := range 16 {
+//				for i := range rows {
+//					for j := range 32 {
+//						c[i*ldc+j] += a[i/16*group+(3*s+q[0])*256+i%16*16+e].wide[((q[1]*2+j/16)*16+e)*16+j%16]
+//					}
+//				}
+//			}
+//		}
+//	}
+//	for s := next; s < stop; s += 64 {
+//		prefetch(s) // bytes, to the second level, as far as it comes
+//	}
+//
+//go:noescape
+func piecesx1AMX(p *amxProduct)
+
+// The equivalent loop over a panel of floats; three(v) are the pieces of a float and a.b is the product of two words:
+//
+//	for s := range steps {
+//		for h := range 2 {
+//			for e := range 16 {
+//				for j := range 16 {
+//					low, high := three(b[(32*s+e)*32+16*h+j]), three(b[(32*s+e+16)*32+16*h+j])
+//					for q := range 3 {
+//						wide[((q*2+h)*16+e)*16+j] = low[q] | high[q]<<16
+//					}
+//				}
+//			}
+//		}
+//		for _, q := range [6][2]int{{0, 2}, {0, 1}, {1, 1}, {1, 0}, {0, 0}, {2, 0}} {
+//			for e := range 16 {
+//				for i := range rows {
+//					for j := range 32 {
+//						c[i*ldc+j] += a[i/16*group+(3*s+q[0])*256+i%16*16+e].wide[((q[1]*2+j/16)*16+e)*16+j%16]
+//					}
+//				}
+//			}
+//		}
+//	}
+//	for s := next; s < stop; s += 64 {
+//		prefetch(s) // bytes, to the second level, as far as it comes
+//	}
+//
+//go:noescape
+func piecesx2AMX(p *amxProduct)

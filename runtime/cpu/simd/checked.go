@@ -7,9 +7,13 @@ func checked(k Kernels) *Kernels {
 	if k.WordRows == 0 {
 		k.WordRows = k.MR
 	}
+	if k.TileWork == nil {
+		k.TileWork = func(int) int { return 0 }
+	}
 	c := k
 	checkProduct(&c, k)
 	checkWords(&c, k)
+	checkPieces(&c, k)
 	checkEpilogues(&c, k)
 	checkScan(&c, k)
 	c.LayerNorm = func(dst, x, gamma, beta []float32, eps float32) (mean, rstd float32) {
@@ -78,22 +82,61 @@ func checkedPack[T any](pack func(dst []float32, src []T, stride, rows, k int), 
 	}
 }
 
+// tilesEnd is the length of rows of words in tiles.
+func tilesEnd(rows, words, lda int) int {
+	if lda%TileRows != 0 || rows > TileRows && lda < words {
+		panic(fmt.Sprintf("simd: %d words of rows of %d in tiles", words, lda))
+	}
+	return TileAt(rows-1, (words-1)/TileRows*TileRows, lda) + (words-1)%TileRows + 1
+}
+
+// checkPieces wraps the product of pieces and what makes them.
+func checkPieces(c *Kernels, k Kernels) {
+	if k.GemmPieces == nil {
+		return
+	}
+	c.GemmPieces = func(c []float32, ldc int, a []uint32, lda, rows int, b []float32, n int, acc bool, work, next []float32) {
+		if rows < 1 || rows > k.WordRows || n < 1 {
+			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and depth %d in pieces", rows, k.WordRows, n))
+		}
+		if rows > 1 && (ldc < k.NR || ldc > len(c)) {
+			panic(fmt.Sprintf("simd: gemm of %d rows with stride %d in %d", rows, ldc, len(c)))
+		}
+		need(c, (rows-1)*ldc+k.NR)
+		need(a, tilesEnd(rows, PieceSteps(n)*PieceWords, lda))
+		need(b, n*k.NR)
+		need(work, k.PieceWork(rows))
+		k.GemmPieces(c, ldc, a, lda, rows, b, n, acc, work, next)
+	}
+	c.PiecesOfRow = func(dst []uint32, x []float32) {
+		if len(x) > 0 {
+			need(dst, tilesEnd(1, PieceSteps(len(x))*PieceWords, 0))
+			k.PiecesOfRow(dst, x)
+		}
+	}
+}
+
 // checkWords wraps the products of words and what makes words.
 func checkWords(c *Kernels, k Kernels) {
 	tile := func(c []float32, ldc int, a, lda, depth, rows, most int, b []uint32, words int) {
 		if rows < 1 || rows > most || words < 1 {
 			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, most, words))
 		}
-		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || (rows-1)*lda+depth > a {
+		reach := (rows-1)*lda + depth
+		if k.Tiles && most == k.WordRows {
+			reach = tilesEnd(rows, depth, lda)
+		}
+		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || reach > a {
 			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))
 		}
 		need(c, (rows-1)*ldc+k.NR)
 		need(b, words*k.NR)
 	}
 	if k.GemmBF16 != nil {
-		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
+		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, work, next []float32) {
 			tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
-			k.GemmBF16(c, ldc, a, lda, rows, b, words, next)
+			need(work, k.TileWork(rows))
+			k.GemmBF16(c, ldc, a, lda, rows, b, words, work, next)
 		}
 	}
 	c.GemmWiden = func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
@@ -101,11 +144,12 @@ func checkWords(c *Kernels, k Kernels) {
 		need(wide, 2*words*k.NR)
 		k.GemmWiden(c, ldc, a, lda, rows, b, words, acc, wide, next)
 	}
-	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
+	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, work, next []float32) {
 		tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
 		need(aq, 2*rows)
 		need(bq, 2*k.NR)
-		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, next)
+		need(work, k.TileWork(rows))
+		k.GemmI8(c, ldc, a, lda, rows, b, words, aq, bq, work, next)
 	}
 	c.RoundPairs = func(dst []uint32, x []float32) {
 		if len(x) > 0 {

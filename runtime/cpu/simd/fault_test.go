@@ -50,9 +50,9 @@ func fenced[T any](f *fence, v []T, last bool) []T {
 
 // TestNoAccessOutside runs every loop on vectors that lie against pages of no access: a read or write outside would fault.
 func TestNoAccessOutside(t *testing.T) {
-	var f [4]*fence
+	var f [5]*fence
 	for i := range f {
-		f[i] = newFence(t, 2*4*64*300)
+		f[i] = newFence(t, 4*272*304)
 	}
 	eachWordSet(t, func(t *testing.T, k *Kernels) {
 		for _, n := range lengths {
@@ -94,19 +94,24 @@ func TestNoAccessOutside(t *testing.T) {
 }
 
 // testWordsFenced runs what makes and multiplies words; n is the number of elements and of words.
-func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
+func testWordsFenced(k *Kernels, f [5]*fence, n int, last bool) {
 	blocks := (n + 15) / 16
 	k.RoundPairs(fenced(f[0], make([]uint32, 8*blocks), last), fenced(f[1], random(1, n, 1), last))
 	k.Round(fenced(f[0], make([]float32, n), last), fenced(f[1], random(1, n, 1), last))
 	k.QuantiseU8(fenced(f[0], make([]uint32, 4*blocks), last), fenced(f[1], random(1, n, 1), last))
-	for rows := 1; rows <= k.WordRows && n > 0; rows++ {
-		a, b := fenced(f[0], make([]uint32, rows*n), last), fenced(f[1], make([]uint32, n*k.NR), last)
+	for _, rows := range someRows(k.WordRows) {
+		if n == 0 {
+			return
+		}
+		work := fenced(f[4], make([]float32, k.TileWork(rows)), last)
+		in, lda := arranged(k, make([]uint32, rows*n), rows, n, n)
+		a, b := fenced(f[0], in, last), fenced(f[1], make([]uint32, n*k.NR), last)
 		c := fenced(f[2], make([]float32, rows*k.NR), last)
 		q := fenced(f[3], make([]float32, 2*(k.NR+rows)), last)
-		k.GemmI8(c, k.NR, a, n, rows, b, n, q[:2*rows], q[2*rows:], c)
-		k.GemmI8(c, k.NR, a, n, rows, b, n, q[2*k.NR:], q[:2*k.NR], c)
+		k.GemmI8(c, k.NR, a, lda, rows, b, n, q[:2*rows], q[2*rows:], work, c)
+		k.GemmI8(c, k.NR, a, lda, rows, b, n, q[2*k.NR:], q[:2*k.NR], work, c)
 		if k.GemmBF16 != nil {
-			k.GemmBF16(c, k.NR, a, n, rows, b, n, c)
+			k.GemmBF16(c, k.NR, a, lda, rows, b, n, work, c)
 		}
 		if rows > k.MR {
 			continue
@@ -115,7 +120,7 @@ func testWordsFenced(k *Kernels, f [4]*fence, n int, last bool) {
 	}
 }
 
-func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {
+func testPackFenced(k *Kernels, f [5]*fence, n int, last bool) {
 	for rows := 1; rows <= k.NR; rows++ {
 		w := fenced(f[0], make([]float32, n*k.NR), last)
 		k.Pack(w, fenced(f[1], make([]float32, rows*n), last), n, rows, n)
@@ -124,7 +129,7 @@ func testPackFenced(k *Kernels, f [4]*fence, n int, last bool) {
 	}
 }
 
-func testScanFenced(k *Kernels, f [4]*fence, n int, last bool) {
+func testScanFenced(k *Kernels, f [5]*fence, n int, last bool) {
 	if n == 0 || n%ScanDepth != 0 {
 		return
 	}

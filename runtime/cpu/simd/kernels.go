@@ -14,8 +14,13 @@ type Kernels struct {
 	Name string
 	// MR is the largest row count of Gemm, NR the width of its panels.
 	MR, NR int
-	// WordRows is the largest row count of GemmBF16 and GemmI8: MR, except with tiles.
+	// WordRows is the largest row count of GemmBF16, GemmI8 and GemmPieces: MR, except with tiles.
 	WordRows int
+	// Tiles says that these take rows of words in tiles: 16 words of 16 rows, one row behind the other, are a tile; the tiles of 16 rows, one
+	// behind the other, are lda words a row, a multiple of 16; then come those of the next 16 rows. See TileAt.
+	Tiles bool
+	// TileWork is the room that GemmBF16 and GemmI8 take for rows beside their results: none, except with tiles.
+	TileWork func(rows int) int
 
 	// Gemm computes a tile of a product with a packed panel: for i < rows (1 to MR) and j < NR,
 	//
@@ -52,8 +57,8 @@ type Kernels struct {
 	//
 	// by VDPBF16PS or TDPBF16PS in increasing p: sums in float32, the second element of a word before the first, and subnormal numbers, factors
 	// and sums alike, flushed to zero. It is nil in a set that is faster with GemmWiden and Gemm, whose sums differ from these by
-	// some roundings of float32: much less than the rounding of the factors. next is as for Gemm.
-	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32)
+	// some roundings of float32: much less than the rounding of the factors. work has room for TileWork(rows); next is as for Gemm.
+	GemmBF16 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, work, next []float32)
 	// GemmWiden is Gemm with a panel of bfloat16 words, k being 2*words. It leaves the panel's floats in wide, for Gemm with more rows.
 	GemmWiden func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32)
 	// GemmI8 is GemmBF16 for words of unsigned bytes in a and signed ones in b, whose sums are exact 32-bit integers:
@@ -62,7 +67,7 @@ type Kernels struct {
 	//
 	// so that with a[i] = scale*u + least (aq[2*i], aq[2*i+1]; see QuantiseU8), bq[j] the scale of column j and bq[NR+j] that times the
 	// sum of its bytes, it is the product of what the bytes stand for. No operation is fused: all sets give the same bits.
-	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32)
+	GemmI8 func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, work, next []float32)
 	// FastI8 says that GemmI8 has instructions of its own, and so takes far less time than Gemm.
 	FastI8 bool
 	// RoundPairs rounds x to bfloat16 words, ties to even. It writes whole blocks of 8 words, with zeros behind x.
@@ -73,6 +78,25 @@ type Kernels struct {
 	// its span. A row that is not finite gets a scale that is not. It writes whole
 	// blocks of 4 words; what is behind x is undefined.
 	QuantiseU8 func(dst []uint32, x []float32) (scale, least float32)
+
+	// Products of floats by pieces. A float of 24 bits is the sum of three of bfloat16, each of which is what those before left, rounded
+	// to 8 bits: the second one is at most 2^-8 of the first, the third 2^-8 of the second. Of the nine products of two floats' pieces the
+	// six largest are summed; what is left out is at most 2^-24 + 2^-32 of the floats' product, as much as rounding that to a float
+	// can be off. (oneMKL's FLOAT_TO_BF16X3 is the same sum.) Both are nil in a set that has nothing faster than Gemm. Numbers of
+	// more than 3.39e38 become infinite, and pieces below 2^-126 are zero. Elements go in steps of PieceStep.
+
+	// GemmPieces computes a tile of a product by pieces, rows of a being those of PiecesOfRow and b a panel of floats: for i < rows (1 to
+	// WordRows) and j < NR,
+	//
+	//	c[i*ldc+j] = (acc ? c[i*ldc+j] : 0) + sum over p < k of a[i,p]*b[p*NR+j]
+	//
+	// lda is in words. work has room for PieceWork(rows); next is as for Gemm. A row's bits do not depend on the number of rows, nor on where
+	// a sum is cut, at a multiple of PieceStep.
+	GemmPieces func(c []float32, ldc int, a []uint32, lda, rows int, b []float32, k int, acc bool, work, next []float32)
+	// PieceWork is the room that GemmPieces takes for rows beside their results.
+	PieceWork func(rows int) int
+	// PiecesOfRow fills PieceWords words for each PieceStep elements of x or part of them, with zeros behind x: a row in tiles.
+	PiecesOfRow func(dst []uint32, x []float32)
 
 	// Gathered computes the products of ScanRows rows anywhere in src, given by their numbers, with one query:
 	//
@@ -148,6 +172,30 @@ type Kernels struct {
 	// Dot returns the sum of x[i]*y[i].
 	Dot func(x, y []float32) float32
 }
+
+// Three pieces of PieceStep elements are PieceWords words.
+const (
+	PieceStep  = 32
+	PieceWords = 3 * PieceStep / 2
+)
+
+// TileRows is the number of rows of a tile, and of its words.
+const TileRows = 16
+
+// TileAt is the place of word w, a multiple of 16, of row i among rows of lda words in tiles.
+func TileAt(i, w, lda int) int { return i/TileRows*TileRows*lda + (w+i%TileRows)*TileRows }
+
+// Scatter copies a row to rows in tiles, from its first word on: 16 words to each tile.
+func Scatter(dst, row []uint32) {
+	for len(row) > TileRows {
+		copy(dst[:TileRows], row)
+		dst, row = dst[TileRows*TileRows:], row[TileRows:]
+	}
+	copy(dst, row)
+}
+
+// PieceSteps is the number of steps that n elements take.
+func PieceSteps(n int) int { return (n + PieceStep - 1) / PieceStep }
 
 // EnvCPU names the environment variable that overrides the choice of Best and of Select("").
 const EnvCPU = "ISEARLE_CPU"

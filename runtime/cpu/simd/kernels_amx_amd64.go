@@ -9,14 +9,19 @@ import (
 )
 
 const (
-	amxTile = 16          // rows of a tile, and words of 64 bytes, which are a tile's row
-	amxRows = 2 * amxTile // of a product
+	amxTile = TileRows    // rows of a tile, and words of 64 bytes, which are a tile's row
+	amxRows = 2 * amxTile // of a tile of a product
+	amxMost = 8 * amxRows // of a product
+
+	tileBytes  = 64 * amxTile
+	pieceBytes = 4 * PieceWords * amxRows // of a step of a panel
 )
 
 // amxSet is AVX-512 with products of words by AMX (Intel since Sapphire Rapids).
 func amxSet(avx512 Kernels) Kernels {
 	k := avx512
-	k.Name, k.WordRows, k.GemmBF16, k.GemmI8, k.FastI8 = "amx", amxRows, gemmPairsAMX, gemmQuadsAMX, true
+	k.Name, k.WordRows, k.GemmBF16, k.GemmI8, k.FastI8, k.Tiles = "amx", amxMost, gemmPairsAMX, gemmQuadsAMX, true, true
+	k.GemmPieces, k.PiecesOfRow, k.TileWork, k.PieceWork = gemmPiecesAMX, rowPiecesAMX, tileWorkAMX, pieceWorkAMX
 	return k
 }
 
@@ -43,54 +48,135 @@ func amxConfig(rows, words int) (cfg [64]byte) {
 	return cfg
 }
 
-// cut is a product's whole steps of 16 words and what is left of them, and how many lines of next each step asks for.
-func cut(words int, next []float32) (steps, left int, ahead *float32, lines int) {
-	steps, left = words/amxTile, words%amxTile
-	if len(next) > 0 && steps > 0 {
-		ahead, lines = &next[0], (len(next)/amxTile+steps-1)/steps
+// A panel is multiplied in chunks of so many steps that one stays in the first-level cache while rows pass. Sums wait in memory meanwhile,
+// which takes a tile as long as a step or two of words; so a panel that almost fits is left whole.
+const (
+	wordChunk  = 8 // steps of 2 KiB
+	mostWords  = 12
+	pieceChunk = 2 // steps of 6 KiB, beside A's of as many
+)
+
+// tileWorkAMX is the room for sums between chunks.
+func tileWorkAMX(rows int) int { return (rows + amxRows - 1) / amxRows * amxRows * amxRows }
+
+// pieceWorkAMX is that and the room for the pieces of a chunk and of one more step.
+func pieceWorkAMX(rows int) int { return tileWorkAMX(rows) + (pieceChunk+1)*PieceWords*amxRows }
+
+// newProduct is what a product of rows is given but for its cut.
+func newProduct(c []float32, ldc int, a []uint32, lda int, b unsafe.Pointer, work []float32) amxProduct {
+	return amxProduct{c: unsafe.Pointer(&c[0]), ldc: 4 * ldc, a: unsafe.Pointer(&a[0]), group: 4 * lda * TileRows, b: b, work: unsafe.Pointer(&work[0])}
+}
+
+// set makes p ready for rows in tiles of equal height.
+func (p *amxProduct) set(rows, words, steps, chunk int, next []float32) {
+	p.steps, p.chunk, p.count, p.lines, p.stop = steps, min(steps, chunk), (rows+amxRows-1)/amxRows, 0, 0
+	p.cfg = amxConfig(min(rows, amxRows), words)
+	if len(next) > 0 {
+		n := steps * p.count
+		p.next, p.lines = unsafe.Pointer(&next[0]), (len(next)/amxTile+2*n-1)/(2*n)
+		p.stop = uintptr(p.next) + uintptr(4*len(next))
 	}
-	return steps, left, ahead, lines
+}
+
+// cover calls f for whole tiles and for the rest of rows: what describes tiles takes as long to load as a dozen products.
+func (p *amxProduct) cover(rows, words, steps, chunk int, next []float32, f func(high bool)) {
+	whole := rows / amxRows * amxRows
+	if whole > 0 {
+		p.set(whole, words, steps, chunk, next)
+		f(true)
+		next = nil
+	}
+	if whole == rows {
+		return
+	}
+	c, a := p.c, p.a
+	p.c, p.a = unsafe.Add(c, whole*p.ldc), unsafe.Add(a, whole/TileRows*p.group)
+	p.set(rows-whole, words, steps, chunk, next)
+	f(rows-whole > TileRows)
+	p.c, p.a = c, a
+}
+
+// words calls f for a product of words: all steps, and a last one that is not whole.
+func (p *amxProduct) words(rows, words int, b []uint32, next []float32, f func(high bool)) {
+	steps, left := words/amxTile, words%amxTile
+	if steps > 0 {
+		chunk := wordChunk
+		if steps <= mostWords {
+			chunk = steps
+		}
+		p.cover(rows, amxTile, steps, chunk, next, f)
+		p.acc = 1
+	}
+	if left > 0 {
+		p.a, p.b = unsafe.Add(p.a, tileBytes*steps), unsafe.Pointer(&b[steps*amxTile*amxRows])
+		p.cover(rows, left, 1, 1, nil, f)
+	}
 }
 
 // The products call the assembly by its name: through a variable, what it is given would have to be on the heap.
 
-func gemmPairsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
-	multiply := func(words, from, steps int, acc bool, ahead *float32, lines int) {
-		cfg := amxConfig(rows, words)
-		if rows > amxTile {
-			tilesBF16x2AMX(&cfg, &c[0], ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+func gemmPairsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, work, next []float32) {
+	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
+	p.words(rows, words, b, next, func(high bool) {
+		if high {
+			tilesBF16x2AMX(&p)
 		} else {
-			tilesBF16x1AMX(&cfg, &c[0], ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+			tilesBF16x1AMX(&p)
 		}
-	}
-	steps, left, ahead, lines := cut(words, next)
-	if steps > 0 {
-		multiply(amxTile, 0, steps, false, ahead, lines)
-	}
-	if left > 0 {
-		multiply(left, words-left, 1, steps > 0, nil, 0)
-	}
+	})
 }
 
 // gemmQuadsAMX has the integers in c until they are scaled.
-func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
-	sums := (*int32)(unsafe.Pointer(&c[0]))
-	multiply := func(words, from, steps int, acc bool, ahead *float32, lines int) {
-		cfg := amxConfig(rows, words)
-		if rows > amxTile {
-			tilesI8x2AMX(&cfg, sums, ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, work, next []float32) {
+	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
+	p.words(rows, words, b, next, func(high bool) {
+		if high {
+			tilesI8x2AMX(&p)
 		} else {
-			tilesI8x1AMX(&cfg, sums, ldc, &a[from], lda, &b[from*amxRows], steps, acc, ahead, lines)
+			tilesI8x1AMX(&p)
 		}
+	})
+	scaleSumsAMX(&c[0], ldc, rows, &aq[0], &bq[0])
+}
+
+func gemmPiecesAMX(c []float32, ldc int, a []uint32, lda, rows int, b []float32, k int, acc bool, work, next []float32) {
+	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
+	p.ring, p.limit = unsafe.Pointer(&work[tileWorkAMX(rows)]), (pieceChunk+1)*pieceBytes
+	if acc {
+		p.acc = 1
 	}
-	steps, left, ahead, lines := cut(words, next)
+	run := func(steps int, next []float32) {
+		p.cover(rows, amxTile, steps, pieceChunk, next, func(high bool) {
+			if high {
+				piecesx2AMX(&p)
+			} else {
+				piecesx1AMX(&p)
+			}
+		})
+	}
+	steps, left := k/PieceStep, k%PieceStep
 	if steps > 0 {
-		multiply(amxTile, 0, steps, false, ahead, lines)
+		run(steps, next)
+		p.acc = 1
 	}
 	if left > 0 {
-		multiply(left, words-left, 1, steps > 0, nil, 0)
+		var rest [PieceStep * amxRows]float32
+		copy(rest[:], b[(k-left)*amxRows:k*amxRows])
+		p.a, p.b = unsafe.Add(p.a, 3*tileBytes*steps), unsafe.Pointer(&rest[0])
+		run(1, nil)
 	}
-	scaleSumsAMX(&c[0], ldc, rows, &aq[0], &bq[0])
+}
+
+func rowPiecesAMX(dst []uint32, x []float32) {
+	steps, left := len(x)/PieceStep, len(x)%PieceStep
+	if steps > 0 {
+		piecesOfRowAMX(&dst[0], &x[0], steps)
+	}
+	if left > 0 {
+		var rest [PieceStep]float32
+		copy(rest[:], x[len(x)-left:])
+		piecesOfRowAMX(&dst[steps*PieceWords*TileRows], &rest[0], 1)
+	}
 }
 
 func peaksAMX(p *Peaks) {

@@ -20,16 +20,16 @@ func gemmWiden(tiles []wideTile) func(c []float32, ldc int, a []float32, lda, ro
 }
 
 // gemmPairs is GemmBF16 by the tiles of 1, 2, ... rows.
-func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
-	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, next []float32) {
+func gemmPairs(tiles []pairsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, _, next []float32) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, _, next []float32) {
 		ahead, step := spread(&c[0], next, words)
 		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, ahead, step)
 	}
 }
 
 // gemmQuads is GemmI8 by the tiles of 1, 2, ... rows.
-func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
-	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, next []float32) {
+func gemmQuads(tiles []quadsTile) func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, _, next []float32) {
+	return func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, _, next []float32) {
 		ahead, step := spread(&c[0], next, words)
 		tiles[rows-1](&c[0], ldc, &a[0], lda, &b[0], words, &aq[0], &bq[0], ahead, step)
 	}

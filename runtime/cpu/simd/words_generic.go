@@ -6,7 +6,7 @@ import "math"
 const tinySpan = 1e-30
 
 // gemmI8Generic computes GemmI8's tile row by row.
-func gemmI8Generic(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, _ []float32) {
+func gemmI8Generic(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, _, _ []float32) {
 	for i := range rows {
 		var sum [genericNR]int32
 		for p, x := range a[i*lda : i*lda+words] {

@@ -58,7 +58,7 @@ type tileCase struct {
 
 func eachTile(k *Kernels, f func(c tileCase)) {
 	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 16, 33, 77, 192} {
-		for rows := 1; rows <= k.WordRows; rows++ {
+		for _, rows := range someRows(k.WordRows) {
 			f(tileCase{rows, n, n + rows%3, k.NR + rows%5})
 		}
 	}
@@ -66,13 +66,15 @@ func eachTile(k *Kernels, f func(c tileCase)) {
 
 // run computes the tile between guards and compares it with the exact sums and scales(i, j) of them.
 func (tc tileCase) run(t *testing.T, k *Kernels, shape func(a, b float32) uint32, dot func(a, b uint32) (sum, size float64),
-	gemm func(c []float32, a, b []uint32, next []float32), scaled func(sum float64, i, j int) (value, size float64)) {
+	gemm func(c []float32, a []uint32, lda int, b []uint32, next []float32), scaled func(sum float64, i, j int) (value, size float64)) {
 	t.Helper()
-	a := guard("a", floats32(words(1, (tc.rows-1)*tc.lda+tc.words, shape)), 1)
+	rows := words(1, (tc.rows-1)*tc.lda+tc.words, shape)
+	in, lda := arranged(k, rows, tc.rows, tc.words, tc.lda)
+	a := guard("a", floats32(in), 1)
 	b := guard("b", floats32(words(2, tc.words*k.NR, shape)), 2)
 	c := guard("c", random(3, (tc.rows-1)*tc.ldc+k.NR, 1), 3)
 	before := clone(c.v)
-	gemm(c.v, bits32(a.v), bits32(b.v), b.v[tc.words%2*len(b.v):])
+	gemm(c.v, bits32(a.v), lda, bits32(b.v), b.v[tc.words%2*len(b.v):])
 	for _, g := range []*guarded{a, b, c} {
 		g.check(t)
 	}
@@ -84,7 +86,7 @@ func (tc tileCase) run(t *testing.T, k *Kernels, shape func(a, b float32) uint32
 		for j := range k.NR {
 			sum, s := 0.0, 0.0
 			for p := range tc.words {
-				v, d := dot(bits32(a.v)[i*tc.lda+p], bits32(b.v)[p*k.NR+j])
+				v, d := dot(rows[i*tc.lda+p], bits32(b.v)[p*k.NR+j])
 				sum, s = sum+v, s+d
 			}
 			v, d := scaled(sum, i, j)
@@ -92,6 +94,26 @@ func (tc tileCase) run(t *testing.T, k *Kernels, shape func(a, b float32) uint32
 		}
 	}
 	near(t, fmt.Sprintf("%+v", tc), c.v, want, max(4, float64(tc.words)/2), func(i int) float64 { return size[i] })
+}
+
+// guardedWork is the room that a product of rows takes, which it checks at the end of the test.
+func guardedWork(t *testing.T, k *Kernels, rows int) []float32 {
+	g := guard("work", make([]float32, k.TileWork(rows)), 1)
+	t.Cleanup(func() { g.check(t) })
+	return g.v
+}
+
+// arranged are rows of words, lda apart, as a set takes them, and their lda.
+func arranged(k *Kernels, a []uint32, rows, words, lda int) ([]uint32, int) {
+	if !k.Tiles {
+		return a, lda
+	}
+	most := (words + TileRows - 1) / TileRows * TileRows
+	out := make([]uint32, tilesEnd(rows, words, most))
+	for i := range rows {
+		Scatter(out[TileAt(i, 0, most):], a[i*lda:][:words])
+	}
+	return out, most
 }
 
 func TestGemmBF16(t *testing.T) {
@@ -103,8 +125,8 @@ func TestGemmBF16(t *testing.T) {
 			c.run(t, k, pairOf, func(a, b uint32) (sum, size float64) {
 				x, y := pairElements(a), pairElements(b)
 				return x[0]*y[0] + x[1]*y[1], math.Abs(x[0]*y[0]) + math.Abs(x[1]*y[1])
-			}, func(dst []float32, a, b []uint32, next []float32) {
-				k.GemmBF16(dst, c.ldc, a, c.lda, c.rows, b, c.words, next)
+			}, func(dst []float32, a []uint32, lda int, b []uint32, next []float32) {
+				k.GemmBF16(dst, c.ldc, a, lda, c.rows, b, c.words, guardedWork(t, k, c.rows), next)
 			}, func(sum float64, _, _ int) (float64, float64) { return sum, 0 })
 		})
 	})
@@ -119,8 +141,8 @@ func TestGemmI8(t *testing.T) {
 					sum += float64(a>>s&255) * float64(int8(b>>s))
 				}
 				return sum, 0
-			}, func(dst []float32, a, b []uint32, next []float32) {
-				k.GemmI8(dst, c.ldc, a, c.lda, c.rows, b, c.words, aq, bq, next)
+			}, func(dst []float32, a []uint32, lda int, b []uint32, next []float32) {
+				k.GemmI8(dst, c.ldc, a, lda, c.rows, b, c.words, aq, bq, guardedWork(t, k, c.rows), next)
 			}, func(sum float64, i, j int) (float64, float64) {
 				x, y := float64(aq[2*i])*float64(bq[j])*sum, float64(aq[2*i+1])*float64(bq[k.NR+j])
 				return x + y, math.Abs(x) + math.Abs(y)
@@ -131,11 +153,12 @@ func TestGemmI8(t *testing.T) {
 
 // TestWordRows checks that a row has the same bits in any tile, and that products of bytes have them in any set.
 func TestWordRows(t *testing.T) {
-	const depth, rows, width = 75, 40, 32
+	const depth, rows, width = 75, 70, 32
 	a, w := words(1, rows*depth, quadOf), words(2, width*depth, quadOf)
 	aq, column := random(3, 2*rows, 1), random(4, 2*width, 1)
 	var first []float32
 	eachWordSet(t, func(t *testing.T, k *Kernels) {
+		work := make([]float32, k.TileWork(k.WordRows))
 		pairs, bytes := make([]float32, rows*width), make([]float32, rows*width)
 		pairsOf := func(x []uint32) []uint32 { // without numbers that are subnormal or not finite
 			y := append([]uint32(nil), x...)
@@ -144,7 +167,7 @@ func TestWordRows(t *testing.T) {
 			}
 			return y
 		}
-		for tile := 1; tile <= k.WordRows; tile++ {
+		for tile := 1; tile <= min(rows, k.WordRows); tile++ {
 			gotPairs, gotBytes := make([]float32, rows*width), make([]float32, rows*width)
 			for j := 0; j < width; j += k.NR {
 				panel, pairPanel := make([]uint32, depth*k.NR), make([]uint32, depth*k.NR)
@@ -153,9 +176,11 @@ func TestWordRows(t *testing.T) {
 				bq := append(append([]float32(nil), column[j:j+k.NR]...), column[width+j:width+j+k.NR]...)
 				for i := 0; i < rows; i += tile {
 					n := min(tile, rows-i)
-					k.GemmI8(gotBytes[i*width+j:], width, a[i*depth:], depth, n, panel, depth, aq[2*i:], bq, nil)
+					in, lda := arranged(k, a[i*depth:], n, depth, depth)
+					k.GemmI8(gotBytes[i*width+j:], width, in, lda, n, panel, depth, aq[2*i:], bq, work, nil)
 					if k.GemmBF16 != nil {
-						k.GemmBF16(gotPairs[i*width+j:], width, pairsOf(a)[i*depth:], depth, n, pairPanel, depth, nil)
+						in, lda := arranged(k, pairsOf(a)[i*depth:], n, depth, depth)
+						k.GemmBF16(gotPairs[i*width+j:], width, in, lda, n, pairPanel, depth, work, nil)
 					}
 				}
 			}
@@ -308,15 +333,16 @@ func BenchmarkGemmWords(b *testing.B) {
 					per = 4
 				}
 				depth := s.k / per
-				x, w, y := words(1, s.m*depth, pairOf), words(2, s.n*depth, pairOf), make([]float32, s.m*s.n)
+				x, w, y := words(1, (s.m+15)/16*16*depth, pairOf), words(2, s.n*depth, pairOf), make([]float32, s.m*s.n)
+				work := make([]float32, k.TileWork(k.WordRows))
 				scales := make([]float32, 128)
 				if !bytes && k.GemmBF16 == nil {
 					continue
 				}
 				b.Run(fmt.Sprintf("M%dN%dK%d/bytes=%t/%s", s.m, s.n, s.k, bytes, k.Name), func(b *testing.B) {
 					for b.Loop() {
-						for first := 0; first < s.m; first += 208 {
-							m := min(208, s.m-first)
+						for first := 0; first < s.m; first += 256 {
+							m := min(256, s.m-first)
 							tiles := (m + k.WordRows - 1) / k.WordRows
 							for j := 0; j < s.n; j += k.NR {
 								panel := w[j*depth : (j+k.NR)*depth]
@@ -327,9 +353,9 @@ func BenchmarkGemmWords(b *testing.B) {
 										next = floats32(w[(j+k.NR)*depth:])[len(panel)*t/tiles : len(panel)*(t+1)/tiles]
 									}
 									if bytes {
-										k.GemmI8(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, scales, scales, next)
+										k.GemmI8(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, scales, scales, work, next)
 									} else {
-										k.GemmBF16(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, next)
+										k.GemmBF16(y[lo*s.n+j:], s.n, x[lo*depth:], depth, hi-lo, panel, depth, work, next)
 									}
 								}
 							}
