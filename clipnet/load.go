@@ -74,30 +74,74 @@ func (l *loader) weight(name string, out, in, least int) runtime.Weight {
 
 // rows packs n rows of a matrix [out, in] from row first on.
 func (l *loader) rows(name string, out, in, first, n, least int) runtime.Weight {
-	t := l.tensor(name, out*in)
+	m := l.matrix(name, out, in, first, n)
 	if l.err != nil {
 		return nil
 	}
-	dt, data, err := Elements(t)
-	if err != nil {
-		l.err = err
-		return nil
-	}
-	row := in * dt.Size()
-	w, err := l.dev.Pack(runtime.Matrix{DType: dt, Rows: n, Cols: in, Data: data[first*row : (first+n)*row]}, runtime.PackOptions{DType: l.opts.DType, Grad: l.opts.Grad, Rows: least})
+	w, err := l.dev.Pack(m, runtime.PackOptions{DType: l.opts.DType, Grad: l.opts.Grad, Rows: least, Source: &source{l.ckpt, name, l.ckpt.Hold()}})
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
 	}
 	*l.owned = append(*l.owned, w)
-	l.ckpt.Drop(name)
 	return w
+}
+
+// matrix is n rows of a tensor [out, in] from row first on.
+func (l *loader) matrix(name string, out, in, first, n int) (m runtime.Matrix) {
+	var parts []safetensors.Tensor
+	if l.err == nil {
+		parts, l.err = l.ckpt.Parts(name)
+	}
+	m = runtime.Matrix{Rows: n, Cols: in}
+	have, want := 0, n
+	for _, t := range parts {
+		dt, data, err := Elements(t)
+		if err != nil {
+			l.err = err
+			return m
+		}
+		row, rows := in*dt.Size(), t.Len()/in
+		have += t.Len()
+		lo := min(first, rows)
+		hi := min(lo+want, rows)
+		if first, want = first-lo, want-(hi-lo); lo == hi {
+			continue
+		}
+		if m.DType = dt; m.Data == nil {
+			m.Data = data[lo*row : hi*row]
+		} else {
+			m.More = append(m.More, data[lo*row:hi*row])
+		}
+	}
+	if l.err == nil && have != out*in {
+		l.err = fmt.Errorf("tensor %q has %d elements, want %d", name, have, out*in)
+	}
+	return m
+}
+
+// source is a checkpoint's tensor, which stays where it is until its weight needs it no more.
+type source struct {
+	ckpt    *weights.CLIP
+	name    string
+	release func()
+}
+
+func (s *source) Drop() { s.ckpt.Drop(s.name) }
+
+func (s *source) Release() {
+	s.ckpt.Drop(s.name)
+	s.release()
 }
 
 // vector puts n elements on the device as f32.
 func (l *loader) vector(name string, n int) runtime.Buffer {
 	return l.table(name, n, runtime.F32)
 }
+
+// leastBorrowed is the size of tables that are left where they are if the device can read them there; smaller ones would keep whole
+// pages of a file in memory.
+const leastBorrowed = 1 << 20
 
 // table puts n elements on the device; dt 0 keeps the checkpoint's type.
 func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
@@ -112,6 +156,12 @@ func (l *loader) table(name string, n int, dt runtime.DType) runtime.Buffer {
 	}
 	if dt == 0 {
 		dt = have
+	}
+	if d, ok := l.dev.(runtime.Borrower); ok && dt == have && len(data) >= leastBorrowed {
+		if b, err := d.Borrow(dt, data, &source{l.ckpt, name, l.ckpt.Hold()}); err == nil {
+			*l.owned = append(*l.owned, b)
+			return b
+		}
 	}
 	b, err := l.dev.Alloc(dt, n)
 	if err != nil {

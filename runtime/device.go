@@ -3,6 +3,8 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"unsafe"
 )
 
@@ -14,7 +16,8 @@ type Device interface {
 	Describe() string
 	// Alloc returns a zeroed buffer of n elements.
 	Alloc(dt DType, n int) (Buffer, error)
-	// Pack copies a frozen weight matrix into the device's own layout. The source may be dropped afterwards.
+	// Pack copies a frozen weight matrix into the device's own layout. The source may be dropped afterwards,
+	// unless the options say that it stays.
 	Pack(m Matrix, o PackOptions) (Weight, error)
 	// Activations is the type in which the device wants the matrices between products made in a type: queries, keys, values,
 	// what attention gives and what goes into a second product. Sums over blocks, and gradients of them, are F32 everywhere.
@@ -58,11 +61,50 @@ type Buffer interface {
 	Close() error
 }
 
-// Matrix is a row-major host matrix to be packed: Data holds Rows x Cols little-endian elements of DType F32, F16 or BF16.
+// Matrix is a row-major host matrix to be packed: Data, and behind it More, hold Rows x Cols little-endian elements of DType F32, F16 or
+// BF16; each holds whole rows.
 type Matrix struct {
 	DType      DType
 	Rows, Cols int
 	Data       []byte
+	More       [][]byte
+}
+
+// Check returns an error for a matrix that is empty, of another dtype or not of as many bytes as it should be.
+func (m Matrix) Check() error {
+	row, n := m.Cols*m.DType.Size(), len(m.Data)
+	whole := m.DType.Float() && m.Rows > 0 && m.Cols > 0 && len(m.Data)%row == 0
+	for _, d := range m.More {
+		n += len(d)
+		whole = whole && len(d)%row == 0
+	}
+	if !whole || n != m.Rows*row {
+		return fmt.Errorf("%d bytes of %s for a [%d, %d] matrix", n, m.DType, m.Rows, m.Cols)
+	}
+	return nil
+}
+
+// Whole is the matrix with all its rows in Data, copied there if some are in More.
+func (m Matrix) Whole() Matrix {
+	if len(m.More) > 0 {
+		m.Data = slices.Concat(append([][]byte{m.Data}, m.More...)...)
+		m.More = nil
+	}
+	return m
+}
+
+// A Borrower is a Device that can use host memory in its place.
+type Borrower interface {
+	// Borrow returns a buffer that is data, elements of dt, which must not change until s is released; it cannot be written to.
+	Borrow(dt DType, data []byte, s Source) (Buffer, error)
+}
+
+// Source keeps the data of a Matrix where it is.
+type Source interface {
+	// Drop says that the data is not needed for a while. It can be called while it is read.
+	Drop()
+	// Release says that the data is needed no more.
+	Release()
 }
 
 // Float32Bytes is the memory of x as Matrix and Chunk take it; not a copy.
@@ -89,6 +131,9 @@ type PackOptions struct {
 	// Rows is the least number of rows that any product with the weight has, or 0: a hint by which a device may choose how to multiply. A
 	// row's bits may depend on it, on nothing else that varies from run to run.
 	Rows int
+	// Source, if not nil, says that the matrix's data stays as it is until its Release, which the device calls once, also if Pack fails. So a
+	// device may read a weight when it is used, and if that is but once, never copy it.
+	Source Source
 }
 
 // Weight is a frozen [out, in] matrix in a device's own layout.

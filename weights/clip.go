@@ -62,6 +62,10 @@ type CLIP struct {
 	order   []string // canonical names
 	tensors map[string]*tensor
 	hash    func() string
+
+	mu     sync.Mutex
+	holds  int
+	closed bool
 }
 
 // Open opens a checkpoint. In a directory it takes the first of model.safetensors, model.safetensors.index.json,
@@ -225,6 +229,16 @@ func (c *CLIP) Tensor(name string) (safetensors.Tensor, error) {
 	return t.canonical(), nil
 }
 
+// Parts returns a tensor as successive rows of its first dimension: views of the file if it stores the tensor so, otherwise one copy. All
+// are of the tensor's type.
+func (c *CLIP) Parts(name string) ([]safetensors.Tensor, error) {
+	t, ok := c.tensors[name]
+	if !ok {
+		return nil, fmt.Errorf("weights: %q: no tensor is called %q", c.Path, name)
+	}
+	return t.rows(), nil
+}
+
 // Names returns the canonical names in a fixed order.
 func (c *CLIP) Names() []string { return slices.Clone(c.order) }
 
@@ -255,8 +269,27 @@ func (c *CLIP) Drop(name string) {
 	}
 }
 
-// Close unmaps the files. Tensors must not be used afterwards.
+// Hold keeps the files mapped, also when the checkpoint is closed, until release is called, once.
+func (c *CLIP) Hold() (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.holds--; c.holds == 0 && c.closed {
+			c.store.close() // nobody is left to be told: the files were only read
+		}
+	}
+}
+
+// Close unmaps the files, at once or when the last Hold is released. Tensors must not be used afterwards, but by who holds them.
 func (c *CLIP) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed = true; c.holds > 0 {
+		return nil
+	}
 	if err := c.store.close(); err != nil {
 		return fmt.Errorf("weights: close: %w", err)
 	}

@@ -301,6 +301,85 @@ func TestMixedQKV(t *testing.T) {
 	}
 }
 
+// TestParts checks that a tensor's parts are its rows, and views of what is stored where that is possible.
+func TestParts(t *testing.T) {
+	for _, l := range []Layout{OpenAI, HuggingFace} {
+		tensors := numbered(tiny(), l)
+		c, err := New(tiny(), tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range c.Names() {
+			whole, err := c.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts, err := c.Parts(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var data []byte
+			rows := 0
+			for _, p := range parts {
+				if p.DType != whole.DType || len(p.Data) != p.Len()*p.DType.Size() || len(p.Shape) != len(whole.Shape) {
+					t.Fatalf("%v: %q has a part %v %v of %d bytes", l, name, p.DType, p.Shape, len(p.Data))
+				}
+				data = append(data, p.Data...)
+				if len(p.Shape) > 0 {
+					rows += p.Shape[0]
+				}
+			}
+			if !bytes.Equal(data, whole.Data) || len(whole.Shape) > 0 && rows != whole.Shape[0] {
+				t.Errorf("%v: the parts of %q are not its rows", l, name)
+			}
+			if n := len(parts); strings.HasSuffix(name, "in_proj_weight") && l == HuggingFace && n != 3 {
+				t.Errorf("%q has %d parts, should have 3", name, n)
+			}
+		}
+		if _, err := c.Parts("visual"); err == nil {
+			t.Error("an unknown name")
+		}
+	}
+}
+
+// TestHold checks that a checkpoint which is held stays open until it is released, whatever comes first.
+func TestHold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := safetensors.WriteFile(path, numbered(tiny(), OpenAI), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, closeFirst := range []bool{true, false} {
+		c, err := Open(path, Options{VisionHeads: 3, TextHeads: 2, Activation: GELU})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := 0
+		files := c.store.close
+		c.store.close = func() error { closed++; return files() }
+		first, second := c.Hold(), c.Hold()
+		first()
+		if !closeFirst {
+			second()
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if closeFirst {
+			if closed != 0 {
+				t.Fatal("closed while it is held")
+			}
+			parts, err := c.Parts("visual.class_embedding")
+			if err != nil || len(parts[0].Data) != 4*12 {
+				t.Fatalf("%d bytes, %v", len(parts[0].Data), err)
+			}
+			second()
+		}
+		if closed != 1 {
+			t.Errorf("closed %d times", closed)
+		}
+	}
+}
+
 // TestPrefixes opens training checkpoints, which hold the weights deeper down.
 func TestPrefixes(t *testing.T) {
 	cfg := tiny()

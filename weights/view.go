@@ -115,6 +115,22 @@ func (t *tensor) appendRange(dst []byte, lo, hi int) []byte {
 	return dst
 }
 
+// rows returns the tensor in parts, views of the file where possible.
+func (t *tensor) rows() (parts []safetensors.Tensor) {
+	if len(t.shape) == 0 {
+		return []safetensors.Tensor{t.canonical()}
+	}
+	row := t.len() / t.shape[0]
+	for _, p := range t.parts {
+		n := p.len()
+		if !p.isDense() || p.dtype != t.dtype || n%row != 0 {
+			return []safetensors.Tensor{t.canonical()}
+		}
+		parts = append(parts, safetensors.Tensor{Name: t.name, DType: t.dtype, Shape: append([]int{n / row}, t.shape[1:]...), Data: p.data[:n*p.dtype.Size()]})
+	}
+	return parts
+}
+
 // canonical returns the tensor as others see it: a view of the file where possible, otherwise a copy.
 func (t *tensor) canonical() safetensors.Tensor {
 	out := safetensors.Tensor{Name: t.name, DType: t.dtype, Shape: t.shape}

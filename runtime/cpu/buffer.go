@@ -35,6 +35,8 @@ type buffer struct {
 	n     int
 	mem   []byte
 	block *block // of mem; nil for a part of a Program's arena
+	// borrowed memory is not written to.
+	borrowed bool
 }
 
 func (d *Device) newBuffer(dt runtime.DType, n int) *buffer {
@@ -66,8 +68,26 @@ func (b *buffer) check(op string, off, n int, dts ...runtime.DType) error {
 	return fmt.Errorf("cpu: %s: buffer is %s", op, b.dt)
 }
 
+// Borrow implements runtime.Borrower. Data must be aligned to its elements.
+func (d *Device) Borrow(dt runtime.DType, data []byte, s runtime.Source) (runtime.Buffer, error) {
+	size := dt.Size()
+	if size == 0 || len(data)%size != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(size) != 0 {
+		s.Release()
+		return nil, fmt.Errorf("cpu: borrow %d bytes of %s: not whole and aligned elements", len(data), dt)
+	}
+	return &buffer{dt: dt, n: len(data) / size, mem: data, block: &block{heap: &d.heap, mem: data, refs: 1, last: s.Release}, borrowed: true}, nil
+}
+
+// checkWrite is check for a write.
+func (b *buffer) checkWrite(op string, off, n int, dts ...runtime.DType) error {
+	if b.borrowed {
+		return fmt.Errorf("cpu: %s: the buffer is borrowed", op)
+	}
+	return b.check(op, off, n, dts...)
+}
+
 func (b *buffer) WriteF32(off int, src []float32) error {
-	if err := b.check("write f32", off, len(src), runtime.F32, runtime.F16, runtime.BF16); err != nil {
+	if err := b.checkWrite("write f32", off, len(src), runtime.F32, runtime.F16, runtime.BF16); err != nil {
 		return err
 	}
 	switch b.dt {
@@ -113,7 +133,7 @@ func toF32(dst []float32, dt runtime.DType, src []byte) {
 }
 
 func (b *buffer) WriteI32(off int, src []int32) error {
-	if err := b.check("write i32", off, len(src), runtime.I32); err != nil {
+	if err := b.checkWrite("write i32", off, len(src), runtime.I32); err != nil {
 		return err
 	}
 	copy(as[int32](b.mem)[off:], src)
@@ -133,7 +153,7 @@ func (b *buffer) WriteRaw(off int, src []byte) error {
 	if len(src)%size != 0 {
 		return fmt.Errorf("cpu: write raw: %d bytes are not whole elements of %s", len(src), b.dt)
 	}
-	if err := b.check("write raw", off, len(src)/size, b.dt); err != nil {
+	if err := b.checkWrite("write raw", off, len(src)/size, b.dt); err != nil {
 		return err
 	}
 	copy(b.mem[off*size:], src)

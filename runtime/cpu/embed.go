@@ -45,7 +45,7 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 		if rows.aq != nil {
 			p.aq = rows.aq[2*b*apart:]
 		}
-		p.block(wk, 0, per, task)
+		p.block(wk, 0, per, task, images() > 1)
 	})
 }
 
@@ -64,7 +64,7 @@ func (c *compiler) tokenEmbed(o runtime.TokenEmbed) {
 	rows, ids, pos, inject := c.live(o.Rows), c.i32(o.IDs), c.i32(o.Pos), c.i32(o.Inject)
 	posTable, pseudo, out := c.f32(o.PosTable), c.f32(o.Pseudo), c.f32(o.Out)
 	table := c.prog.buffers[o.Table.Slot-1]
-	size := table.dt.Size()
+	mem, size := table.mem, table.dt.Size()
 	k, width := c.dev.k, o.Table.Cols
 	embed := func(i int) bool {
 		p := int(pos[i])
@@ -82,7 +82,7 @@ func (c *compiler) tokenEmbed(o runtime.TokenEmbed) {
 			if id < 0 || id >= o.Table.Rows {
 				return false
 			}
-			toF32(dst[:width], table.dt, table.mem[(o.Table.Offset+id*o.Table.Stride)*size:])
+			toF32(dst[:width], table.dt, mem[(o.Table.Offset+id*o.Table.Stride)*size:])
 		}
 		k.Bias(dst, posTable.row(p))
 		return true

@@ -83,7 +83,7 @@ func (p *product) addPass(c *compiler, rows func() int, floats int) {
 		n := rows()
 		count := blocks(n, size)
 		b := task / p.w.panels()
-		p.block(w, p.rowsCut(n, b, count), p.rowsCut(n, b+1, count), task)
+		p.block(w, p.rowsCut(n, b, count), p.rowsCut(n, b+1, count), task, count > 1)
 	})
 }
 
@@ -105,6 +105,9 @@ func (p *product) ahead(w *worker) []float32 {
 		}
 		task = p.pool.first(p.tasks(), w.id)
 	}
+	if !p.w.isReady(task % p.w.panels()) {
+		return nil
+	}
 	panel := p.w.panel(task % p.w.panels())
 	if p.w.pieces {
 		return panel[p.from*p.w.nr : p.to*p.w.nr]
@@ -114,17 +117,18 @@ func (p *product) ahead(w *worker) []float32 {
 
 // block computes rows first to last-1 of a task's panel in tiles of nearly equal height (50 rows are 12+13+12+13), one part of
 // the panel after the other: the chain of multiply-adds goes on from part to part. Meanwhile the next part is fetched, at
-// last what is ahead.
-func (p *product) block(w *worker, first, last, task int) {
+// last what is ahead. With again other blocks will use the panel too.
+func (p *product) block(w *worker, first, last, task int, again bool) {
 	if p.tileRows() > p.k.MR {
-		p.tall(w, first, last, task)
+		p.tall(w, first, last, task, again)
 		return
 	}
 	n, nr, j := last-first, p.w.nr, task%p.w.panels()
-	col, width, panel := j*nr, p.w.width(j), p.w.panel(j)
+	col, width := j*nr, p.w.width(j)
 	y, ld := p.dst.from(first, col), p.dst.stride
 	aside := p.aside || width < nr
-	buf := carver(w.floats(p.scratch(n, aside)))
+	buf := carver(w.floats(p.scratch(n, aside) + p.w.useRoom()))
+	panel, scales := p.w.use(p.k, j, again, buf.take(p.w.useRoom()))
 	var wide, spare []float32
 	if p.widens() {
 		wide = buf.take(p.wideFloats())
@@ -144,7 +148,7 @@ func (p *product) block(w *worker, first, last, task int) {
 			if part+1 == parts {
 				p.end.fetch(p.k, first+lo, hi-lo, col)
 			}
-			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, wide, j, from, to, share(next, t, tiles))
+			p.tile(y[lo*ld:], ld, first+lo, hi-lo, b, wide, scales, from, to, share(next, t, tiles))
 			if wide != nil {
 				b = nil // widened
 			}
@@ -160,11 +164,11 @@ func (p *product) block(w *worker, first, last, task int) {
 	}
 }
 
-// tile multiplies rows of a, from row i on, by rows from to to-1 of panel j, which are b, or behind the first tile in wide.
-func (p *product) tile(y []float32, ld, i, rows int, b, wide []float32, j, from, to int, next []float32) {
+// tile multiplies rows of a, from row i on, by rows from to to-1 of a panel, which are b, or behind the first tile in wide.
+func (p *product) tile(y []float32, ld, i, rows int, b, wide, scales []float32, from, to int, next []float32) {
 	switch a, lda := p.a.from(i, 0), p.a.stride; {
 	case p.w.dt == runtime.I8:
-		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], p.w.scales(j), nil, next)
+		p.k.GemmI8(y, ld, words(a), lda, rows, words(b), to, p.aq[2*i:], scales, nil, next)
 	case wide != nil && b != nil:
 		p.k.GemmWiden(y, ld, a[2*from:], lda, rows, words(b), to-from, from > 0, wide, next)
 	case wide != nil:

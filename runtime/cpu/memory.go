@@ -33,6 +33,7 @@ type block struct {
 	from *region // nil: of the Go heap
 	mem  []byte
 	refs int
+	last func() // called when the last hold ends; may be nil
 }
 
 // alloc returns n zero bytes that start on a cache line, held once.
@@ -95,6 +96,9 @@ func (b *block) release() {
 	b.heap.mu.Lock()
 	defer b.heap.mu.Unlock()
 	if b.refs--; b.refs == 0 {
+		if b.last != nil {
+			b.last()
+		}
 		b.heap.drop(b.from)
 		b.mem, b.from = nil, nil
 	}

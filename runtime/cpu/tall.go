@@ -16,22 +16,24 @@ func piecesCut(k, i, n int) int { return min(k, simd.PieceSteps(k)*i/n*simd.Piec
 
 // tall computes rows first to last-1 of a task's panel in tiles of as many rows as the kernels take, which keep a panel in the first-level
 // cache by themselves. All that is ahead is fetched with the first.
-func (p *product) tall(w *worker, first, last, task int) {
+func (p *product) tall(w *worker, first, last, task int, again bool) {
+	again = again || last-first > p.tileRows() || p.w.pieces && p.to-p.from < p.w.k
 	next := p.ahead(w)
 	for ; first < last; first += p.tileRows() {
-		p.tallTile(w, first, min(p.tileRows(), last-first), task%p.w.panels(), next)
+		p.tallTile(w, first, min(p.tileRows(), last-first), task%p.w.panels(), again, next)
 		next = nil
 	}
 }
 
-func (p *product) tallTile(w *worker, i, rows, j int, next []float32) {
+func (p *product) tallTile(w *worker, i, rows, j int, again bool, next []float32) {
 	nr, work := p.w.nr, p.k.TileWork(rows)
 	col, width := j*nr, p.w.width(j)
 	if p.w.pieces {
 		work = p.k.PieceWork(rows)
 	}
 	aside := p.aside || width < nr
-	buf := carver(w.floats(work + (rows+finishRows+1)*nr))
+	buf := carver(w.floats(work + (rows+finishRows+1)*nr + p.w.useRoom()))
+	panel, scales := p.w.use(p.k, j, again, buf.take(p.w.useRoom()))
 	room, y, ld := buf.take(work), p.dst.from(i, col), p.dst.stride
 	switch {
 	case !p.sums.absent():
@@ -41,12 +43,12 @@ func (p *product) tallTile(w *worker, i, rows, j int, next []float32) {
 	}
 	switch a, lda := p.a.from(i, 0), p.a.stride; {
 	case p.w.pieces:
-		b := p.w.panel(j)[p.from*nr : p.to*nr]
+		b := panel[p.from*nr : p.to*nr]
 		p.k.GemmPieces(y, ld, words(a)[simd.TileAt(0, p.from/simd.PieceStep*simd.PieceWords, lda):], lda, rows, b, p.to-p.from, p.from > 0, room, next)
 	case p.w.dt == runtime.I8:
-		p.k.GemmI8(y, ld, words(a), lda, rows, words(p.w.panel(j)), p.w.depth(), p.aq[2*i:], p.w.scales(j), room, next)
+		p.k.GemmI8(y, ld, words(a), lda, rows, words(panel), p.w.depth(), p.aq[2*i:], scales, room, next)
 	default:
-		p.k.GemmBF16(y, ld, words(a), lda, rows, words(p.w.panel(j)), p.w.depth(), room, next)
+		p.k.GemmBF16(y, ld, words(a), lda, rows, words(panel), p.w.depth(), room, next)
 	}
 	if p.w.pieces && p.to < p.w.k {
 		return

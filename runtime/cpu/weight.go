@@ -21,6 +21,7 @@ type packed struct {
 	data     []float32
 	scale    []float32 // of I8, for each panel: what NR columns are scaled by, and that times the sums of their integers
 	block    *block    // of both; nil for scratch memory
+	late     *late     // of a weight that is packed when it is used
 }
 
 func (p *packed) panels() int { return (p.n + p.nr - 1) / p.nr }
@@ -32,7 +33,12 @@ func (p *packed) depth() int { return blocks(p.k, wordElements(p.dt)) }
 func (p *packed) panel(j int) []float32 { return p.data[j*p.depth()*p.nr : (j+1)*p.depth()*p.nr] }
 
 // scales returns those of panel j.
-func (p *packed) scales(j int) []float32 { return p.scale[2*j*p.nr : 2*(j+1)*p.nr] }
+func (p *packed) scales(j int) []float32 {
+	if p.dt != runtime.I8 {
+		return nil
+	}
+	return p.scale[2*j*p.nr : 2*(j+1)*p.nr]
+}
 
 // width is the number of columns of the product that panel j covers.
 func (p *packed) width(j int) int { return min(p.nr, p.n-j*p.nr) }
@@ -74,33 +80,46 @@ func (w *weight) Close() error {
 	return nil
 }
 
-// Pack implements runtime.Device. Products are made in F32, BF16 or I8; in I8 there is no backward pass. The panels are filled by all
-// workers.
+// Pack implements runtime.Device. Products are made in F32, BF16 or I8; in I8 there is no backward pass. A weight whose source stays is
+// packed when it is used (late.go); the panels of others are filled by all workers.
 func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
 	if o.DType == 0 {
 		o.DType = runtime.F32
 	}
-	if dt := o.DType; dt != runtime.F32 && dt != runtime.BF16 && dt != runtime.I8 || dt == runtime.I8 && o.Grad {
-		return nil, fmt.Errorf("cpu: pack: products in %s, backward %t: %w", o.DType, o.Grad, runtime.ErrUnsupported)
+	w, err := d.pack(m, o)
+	if err != nil {
+		err = fmt.Errorf("cpu: pack: %w", err)
 	}
-	if !m.DType.Float() || m.Rows < 1 || m.Cols < 1 || len(m.Data) != m.Rows*m.Cols*m.DType.Size() {
-		return nil, fmt.Errorf("cpu: pack: %d bytes of %s for a [%d, %d] matrix", len(m.Data), m.DType, m.Rows, m.Cols)
+	if o.Source != nil && (err != nil || w.fwd.late == nil) {
+		o.Source.Release()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (d *Device) pack(m runtime.Matrix, o runtime.PackOptions) (*weight, error) {
+	if dt := o.DType; dt != runtime.F32 && dt != runtime.BF16 && dt != runtime.I8 || dt == runtime.I8 && o.Grad {
+		return nil, fmt.Errorf("products in %s, backward %t: %w", o.DType, o.Grad, runtime.ErrUnsupported)
+	}
+	if err := m.Check(); err != nil {
+		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := &weight{dt: o.DType, out: m.Rows, in: m.Cols, fwd: d.newPacked(o.DType, m.Rows, m.Cols)}
 	w.fwd.pieces = o.DType == runtime.F32 && o.Rows >= leastPieces && d.k.GemmPieces != nil
+	src, direct := w.fwd.source(m)
+	if direct && o.Source != nil && !o.Grad {
+		w.fwd.keep(src, o.Source)
+		return w, nil
+	}
 	d.pool.run(w.fwd.panels(), func(t *worker, j int) {
-		if w.dt != runtime.F32 {
-			w.fwd.packWords(d.k, t, m, j)
-			return
-		}
-		rows := w.fwd.width(j)
-		src := t.floats(rows * m.Cols)
-		toF32(src, m.DType, m.Data[j*w.fwd.nr*m.Cols*m.DType.Size():])
-		d.k.Pack(w.fwd.panel(j), src, m.Cols, rows, m.Cols)
+		w.fwd.fill(d.k, src, j, w.fwd.panel(j), w.fwd.scales(j), t.floats(w.fwd.fillRoom()))
 	})
 	if o.Grad {
+		m = m.Whole()
 		w.bwd = d.newPacked(o.DType, m.Cols, m.Rows)
 		d.pool.run(w.bwd.panels(), func(t *worker, j int) {
 			if w.dt == runtime.BF16 {

@@ -48,45 +48,56 @@ func wordStride(dt runtime.DType, n int) int {
 	return blocks(n, line*wordElements(dt)) * line
 }
 
-// packWords fills panel j with rows of src, which are the weight's rows from j*nr on.
-func (p *packed) packWords(k *simd.Kernels, t *worker, m runtime.Matrix, j int) {
-	rows, n, size := p.width(j), wordStride(p.dt, p.k), m.DType.Size()
-	buf := carver(t.floats(p.k + rows*n))
+// fillWords fills panel j from its rows of the weight.
+func (p *packed) fillWords(k *simd.Kernels, dt runtime.DType, data []byte, j int, panel, scales, room []float32) {
+	rows, n, size := p.width(j), wordStride(p.dt, p.k), dt.Size()
+	buf := carver(room)
 	x, all := buf.take(p.k), buf.take(rows*n)
+	there := dt == runtime.F32 && uintptr(unsafe.Pointer(unsafe.SliceData(data)))%4 == 0
 	for i := range rows {
-		toF32(x, m.DType, m.Data[(j*p.nr+i)*p.k*size:])
+		if there {
+			x = as[float32](data)[i*p.k : (i+1)*p.k]
+		} else {
+			toF32(x, dt, data[i*p.k*size:])
+		}
 		row := words(all[i*n : (i+1)*n])
 		if p.dt == runtime.BF16 {
 			k.RoundPairs(row, x)
 			continue
 		}
 		scale, sum := quantise(row, x)
-		p.scales(j)[i], p.scales(j)[p.nr+i] = scale, scale*float32(sum)
+		scales[i], scales[p.nr+i] = scale, scale*float32(sum)
 	}
-	k.Pack(p.panel(j), all, n, rows, p.depth())
+	k.Pack(panel, all, n, rows, p.depth())
 }
 
 // quantise makes words of the integers nearest to x/scale, for scale the 127th part of the largest magnitude; it is NaN for a row that
 // is not finite.
 func quantise(dst []uint32, x []float32) (scale float32, sum int32) {
-	const least = 1e-30 // whose reciprocal is a float32; of rows without a larger element zeros remain
-	largest, wrong := float32(0), float32(0)
+	const (
+		least    = 1e-30 // whose reciprocal is a float32; of rows without a larger element zeros remain
+		infinite = 0x7f800000
+		whole    = 3 << 22 // a float32 whose last bit counts ones, so that adding it rounds to an integer, ties to even
+	)
+	bits := uint32(0) // magnitudes are in the order of their bits
 	for _, v := range x {
-		largest = max(largest, v, -v)
-		wrong += v - v
+		bits = max(bits, math.Float32bits(v)&^(1<<31))
 	}
-	if largest < least {
-		clear(dst)
-		return wrong, 0
-	}
-	by := 127 / largest
 	clear(dst)
+	largest := math.Float32frombits(bits)
+	switch {
+	case bits >= infinite:
+		return float32(math.NaN()), 0
+	case largest < least:
+		return 0, 0
+	}
+	by, base := 127/largest, int32(math.Float32bits(whole))
 	for i, v := range x {
-		q := int32(math.RoundToEven(float64(v * by)))
+		q := int32(math.Float32bits(float32(v*by)+whole)) - base
 		sum += q
 		dst[i/4] |= uint32(uint8(q)) << (i % 4 * 8)
 	}
-	return largest/127 + wrong, sum
+	return largest / 127, sum
 }
 
 // packTransposedPairs fills panel j of the transposed matrix in BF16: two of the source's rows make a row of words.

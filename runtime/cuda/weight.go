@@ -48,15 +48,19 @@ func (w *weight) free() error {
 
 // Pack implements runtime.Device.
 func (d *Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
+	if o.Source != nil {
+		defer o.Source.Release()
+	}
 	if o.DType == 0 {
 		o.DType = runtime.F32
 	}
 	if !o.DType.Float() {
 		return nil, fmt.Errorf("%s: pack: products in %s: %w", d.Name(), o.DType, runtime.ErrUnsupported)
 	}
-	if !m.DType.Float() || m.Rows < 1 || m.Cols < 1 || len(m.Data) != m.Rows*m.Cols*m.DType.Size() {
-		return nil, fmt.Errorf("%s: pack: %d bytes of %s for a [%d, %d] matrix", d.Name(), len(m.Data), m.DType, m.Rows, m.Cols)
+	if err := m.Check(); err != nil {
+		return nil, fmt.Errorf("%s: pack: %w", d.Name(), err)
 	}
+	m = m.Whole()
 	w := &weight{dev: d, dt: o.DType, out: m.Rows, in: m.Cols}
 	err := d.do("pack", func() error {
 		err := w.upload(m, o.Grad)

@@ -127,6 +127,10 @@ func (w *Weight) DType() runtime.DType { return w.dt }
 func (w *Weight) Close() error         { return nil }
 
 func (Device) Pack(m runtime.Matrix, o runtime.PackOptions) (runtime.Weight, error) {
+	if o.Source != nil {
+		defer o.Source.Release()
+	}
+	m = m.Whole()
 	dt := o.DType
 	if dt == 0 {
 		dt = runtime.F32

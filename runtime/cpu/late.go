@@ -1,0 +1,171 @@
+package cpu
+
+import (
+	goruntime "runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"isearle/runtime"
+	"isearle/runtime/cpu/simd"
+)
+
+// late packs a weight when it is used. A panel that is used for the first time is packed into a worker's memory, which holds it in the
+// second-level cache for that one product: a process that encodes one image or one caption reads each weight once and writes it
+// nowhere. A panel that is used again is packed for good. When all are, the source is released.
+type late struct {
+	from   runtime.Matrix
+	source runtime.Source
+	state  []atomic.Uint32
+	first  atomic.Int32 // panels that were not used yet
+	holds  atomic.Int32 // panels that are not packed for good, and readers
+}
+
+// The states of a panel.
+const (
+	unused = iota
+	usedOnce
+	beingPacked
+	ready
+)
+
+// keep makes p one that is packed late.
+func (p *packed) keep(m runtime.Matrix, s runtime.Source) {
+	n := p.panels()
+	l := &late{from: m, source: s, state: make([]atomic.Uint32, n)}
+	l.first.Store(int32(n))
+	l.holds.Store(int32(n))
+	p.late, p.block.last = l, l.close
+}
+
+// use returns panel j and its scales for a product, room being memory of useRoom floats. With again the panel will be used soon.
+func (p *packed) use(k *simd.Kernels, j int, again bool, room []float32) (panel, scales []float32) {
+	l := p.late
+	if l == nil || l.state[j].Load() == ready {
+		return p.panel(j), p.scales(j)
+	}
+	for {
+		switch l.state[j].Load() {
+		case unused:
+			l.holds.Add(1)
+			panel, scales := l.once(p, k, j, again, room)
+			l.done()
+			if panel != nil {
+				return panel, scales
+			}
+		case usedOnce:
+			if l.state[j].CompareAndSwap(usedOnce, beingPacked) {
+				p.fill(k, l.from, j, p.panel(j), p.scales(j), room)
+				l.state[j].Store(ready)
+				l.done()
+			}
+		case beingPacked:
+			goruntime.Gosched()
+		default:
+			return p.panel(j), p.scales(j)
+		}
+	}
+}
+
+// once packs panel j, which was not used yet, into room; it returns nil if the panel was, or shall be packed for good.
+func (l *late) once(p *packed, k *simd.Kernels, j int, again bool, room []float32) (panel, scales []float32) {
+	if !l.state[j].CompareAndSwap(unused, usedOnce) {
+		return nil, nil
+	}
+	if l.first.Add(-1) == 0 {
+		defer l.source.Drop()
+	}
+	if again {
+		return nil, nil
+	}
+	buf := carver(room)
+	panel = buf.take(p.depth() * p.nr)
+	if p.dt == runtime.I8 {
+		scales = buf.take(2 * p.nr)
+	}
+	p.fill(k, l.from, j, panel, scales, buf)
+	return panel, scales
+}
+
+// done ends one hold.
+func (l *late) done() {
+	if l.holds.Add(-1) == 0 {
+		l.source.Release()
+	}
+}
+
+// close releases the source if that has not been done; nothing uses the weight any more.
+func (l *late) close() {
+	if l.holds.Swap(0) > 0 {
+		l.source.Release()
+	}
+}
+
+// useRoom is the memory that use takes.
+func (p *packed) useRoom() int {
+	if p.late == nil {
+		return 0
+	}
+	return p.depth()*p.nr + 2*p.nr + p.fillRoom()
+}
+
+// fillRoom is the memory that fill takes.
+func (p *packed) fillRoom() int {
+	if wordElements(p.dt) > 1 {
+		return p.k + p.nr*wordStride(p.dt, p.k)
+	}
+	return p.nr * p.k
+}
+
+// source returns m so that each panel's rows are in one piece, and says whether m was like that and its elements are aligned.
+func (p *packed) source(m runtime.Matrix) (src runtime.Matrix, direct bool) {
+	size := m.DType.Size()
+	direct = true
+	for i, d := range append([][]byte{m.Data}, m.More...) {
+		rows := len(d) / (m.Cols * size)
+		direct = direct && uintptr(unsafe.Pointer(unsafe.SliceData(d)))%uintptr(size) == 0 && (rows%p.nr == 0 || i == len(m.More))
+	}
+	if !direct {
+		m = m.Whole()
+	}
+	return m, direct
+}
+
+// fill packs panel j from a matrix in whose parts panels are in one piece.
+func (p *packed) fill(k *simd.Kernels, m runtime.Matrix, j int, panel, scales, room []float32) {
+	size, rows := m.DType.Size(), p.width(j)
+	data := rowsFrom(m, j*p.nr)[:rows*p.k*size]
+	aligned := uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(size) == 0
+	switch {
+	case wordElements(p.dt) > 1:
+		p.fillWords(k, m.DType, data, j, panel, scales, room)
+	case aligned && m.DType == runtime.F32:
+		k.Pack(panel, as[float32](data), p.k, rows, p.k)
+	case aligned && m.DType == runtime.F16:
+		k.PackF16(panel, as[uint16](data), p.k, rows, p.k)
+	case aligned && m.DType == runtime.BF16:
+		k.PackBF16(panel, as[uint16](data), p.k, rows, p.k)
+	default:
+		src := room[:rows*p.k]
+		toF32(src, m.DType, data)
+		k.Pack(panel, src, p.k, rows, p.k)
+	}
+}
+
+// rowsFrom is a matrix's memory from a row on, to the end of the part that holds it.
+func rowsFrom(m runtime.Matrix, row int) []byte {
+	at := row * m.Cols * m.DType.Size()
+	if at < len(m.Data) {
+		return m.Data[at:]
+	}
+	at -= len(m.Data)
+	for _, d := range m.More {
+		if at < len(d) {
+			return d[at:]
+		}
+		at -= len(d)
+	}
+	return nil
+}
+
+// isReady says whether panel j is packed for good.
+func (p *packed) isReady(j int) bool { return p.late == nil || p.late.state[j].Load() == ready }
