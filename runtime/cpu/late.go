@@ -35,6 +35,7 @@ func (p *packed) keep(m runtime.Matrix, s runtime.Source) {
 	l.first.Store(int32(n))
 	l.holds.Store(int32(n))
 	p.late, p.block.last = l, l.close
+	p.block.fillLater()
 }
 
 // use returns panel j and its scales for a product, room being memory of useRoom floats. With again the panel will be used soon.
@@ -43,38 +44,26 @@ func (p *packed) use(k *simd.Kernels, j int, again bool, room []float32) (panel,
 	if l == nil || l.state[j].Load() == ready {
 		return p.panel(j), p.scales(j)
 	}
-	for {
-		switch l.state[j].Load() {
-		case unused:
-			l.holds.Add(1)
-			panel, scales := l.once(p, k, j, again, room)
-			l.done()
-			if panel != nil {
-				return panel, scales
-			}
-		case usedOnce:
-			if l.state[j].CompareAndSwap(usedOnce, beingPacked) {
-				p.fill(k, l.from, j, p.panel(j), p.scales(j), room)
-				l.state[j].Store(ready)
-				l.done()
-			}
-		case beingPacked:
-			goruntime.Gosched()
-		default:
-			return p.panel(j), p.scales(j)
+	if !again && l.state[j].Load() == unused {
+		if panel, scales = p.once(k, j, room); panel != nil {
+			return panel, scales
 		}
 	}
+	for !p.isReady(j) {
+		// Who comes when another packs the panel does the next one meanwhile, which both will want.
+		if !p.pack(k, j, room) && (j+1 == p.panels() || !p.pack(k, j+1, room)) {
+			goruntime.Gosched()
+		}
+	}
+	return p.panel(j), p.scales(j)
 }
 
-// once packs panel j, which was not used yet, into room; it returns nil if the panel was, or shall be packed for good.
-func (l *late) once(p *packed, k *simd.Kernels, j int, again bool, room []float32) (panel, scales []float32) {
+// once packs panel j into room, unless it was used before.
+func (p *packed) once(k *simd.Kernels, j int, room []float32) (panel, scales []float32) {
+	l := p.late
+	l.holds.Add(1)
+	defer l.done(p)
 	if !l.state[j].CompareAndSwap(unused, usedOnce) {
-		return nil, nil
-	}
-	if l.first.Add(-1) == 0 {
-		defer l.source.Drop()
-	}
-	if again {
 		return nil, nil
 	}
 	buf := carver(room)
@@ -83,13 +72,38 @@ func (l *late) once(p *packed, k *simd.Kernels, j int, again bool, room []float3
 		scales = buf.take(2 * p.nr)
 	}
 	p.fill(k, l.from, j, panel, scales, buf)
+	l.used()
 	return panel, scales
 }
 
+// pack packs panel j for good, unless it is or another does it.
+func (p *packed) pack(k *simd.Kernels, j int, room []float32) bool {
+	l := p.late
+	first := l.state[j].CompareAndSwap(unused, beingPacked)
+	if !first && !l.state[j].CompareAndSwap(usedOnce, beingPacked) {
+		return false
+	}
+	p.fill(k, l.from, j, p.panel(j), p.scales(j), room)
+	l.state[j].Store(ready)
+	if first {
+		l.used()
+	}
+	l.done(p)
+	return true
+}
+
+// used counts a panel that was used for the first time, by who holds the source.
+func (l *late) used() {
+	if l.first.Add(-1) == 0 {
+		l.source.Drop()
+	}
+}
+
 // done ends one hold.
-func (l *late) done() {
+func (l *late) done(p *packed) {
 	if l.holds.Add(-1) == 0 {
 		l.source.Release()
+		p.block.filled()
 	}
 }
 

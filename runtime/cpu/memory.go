@@ -25,6 +25,7 @@ type region struct {
 	mem  []byte
 	used int
 	refs int // blocks in use, and one as long as more are handed out
+	late int // blocks that are filled later
 }
 
 // block is memory that is released when as many release it as hold it. The heap's lock guards refs.
@@ -33,6 +34,7 @@ type block struct {
 	from *region // nil: of the Go heap
 	mem  []byte
 	refs int
+	late bool   // filled later
 	last func() // called when the last hold ends; may be nil
 }
 
@@ -52,7 +54,7 @@ func (h *heap) alloc(n int) *block {
 			b.mem = alignedBytes(n)
 			return b
 		}
-		if h.now != nil {
+		if h.now != nil && h.now.late == 0 {
 			settle(h.now.mem)
 		}
 		h.drop(h.now)
@@ -84,6 +86,34 @@ func (h *heap) close() {
 	h.now = nil
 }
 
+// fillLater says that the block will be filled by and by, until filled is called.
+func (b *block) fillLater() {
+	b.heap.mu.Lock()
+	defer b.heap.mu.Unlock()
+	if b.from != nil {
+		b.late = true
+		b.from.late++
+	}
+}
+
+// filled ends fillLater.
+func (b *block) filled() {
+	b.heap.mu.Lock()
+	defer b.heap.mu.Unlock()
+	b.settled()
+}
+
+// settled is filled with the lock held.
+func (b *block) settled() {
+	if !b.late {
+		return
+	}
+	b.late = false
+	if b.from.late--; b.from.late == 0 && b.from != b.heap.now {
+		settle(b.from.mem)
+	}
+}
+
 // hold keeps the block's memory until one more release.
 func (b *block) hold() {
 	b.heap.mu.Lock()
@@ -99,6 +129,7 @@ func (b *block) release() {
 		if b.last != nil {
 			b.last()
 		}
+		b.settled()
 		b.heap.drop(b.from)
 		b.mem, b.from = nil, nil
 	}

@@ -31,13 +31,13 @@ func (b *Bench) Search(ctx context.Context, o SearchOptions) error {
 			return err
 		}
 		defer a.Close()
-		rows := make([]float32, a.Rows*a.Dim)
+		rows := floats(a.Rows * a.Dim)
 		parallel(a.Rows, func(i int) { a.Row(i, rows[i*a.Dim:(i+1)*a.Dim]) })
 		return b.gallery(ctx, rows, a.Dim, o)
 	}
 	for _, dim := range o.Dims {
 		for _, n := range o.Rows {
-			rows := make([]float32, n*dim)
+			rows := floats(n * dim)
 			const block = 4096 // rows of one generator, so that the values do not depend on the cores
 			parallel((n+block-1)/block, func(i int) {
 				rng := rand.New(rand.NewPCG(3, uint64(i)))
