@@ -19,7 +19,7 @@ func (c *compiler) patchEmbed(o runtime.PatchEmbed) {
 	per, depth := l-1, 3*o.Patch*o.Patch
 	apart := per // the rows of an image
 	if c.dev.k.Tiles {
-		apart = blocks(per, simd.TileRows) * simd.TileRows
+		apart = simd.TallRows(per)
 	}
 	rows := c.encoded(w.fwd, o.Images.Cap*apart)
 	c.add(func() int { return images() * grid }, func(wk *worker, task int) {

@@ -166,7 +166,7 @@ func (c *scanner) boundMany(w *worker, lo, hi int) {
 	if s.dev.k.Tiles {
 		p.stride = blocks(p.stride, simd.TileRows) * simd.TileRows
 	}
-	p.words = resized(p.words, blocks(n, simd.TileRows)*simd.TileRows*p.stride)
+	p.words = resized(p.words, simd.TallRows(n)*p.stride)
 	p.scale = resized(p.scale, 2*n)
 	p.terms = resized(p.terms, n*s.coarse.panels.depth())
 	p.work = resized(p.work, s.dev.k.TileWork(min(n, s.dev.k.WordRows)))

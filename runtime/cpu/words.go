@@ -131,7 +131,7 @@ type leftFactor struct {
 func (c *compiler) encoded(w *packed, rows int) (l leftFactor) {
 	k := c.dev.k
 	if w.pieces || k.Tiles && wordElements(w.dt) > 1 {
-		return c.inTiles(w, blocks(rows, simd.TileRows)*simd.TileRows)
+		return c.inTiles(w, simd.TallRows(rows))
 	}
 	switch {
 	case w.dt == runtime.I8:

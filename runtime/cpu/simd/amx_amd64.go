@@ -38,6 +38,8 @@ type amxProduct struct {
 	count int
 	// 1: sums begin with c
 	acc int
+	// where the sums of the last tile begin if not all its rows are results, or -1: they are left there, and with acc are there before
+	partial int
 	// steps; this and what follows are the loop's own
 	left int
 	// B in this chunk

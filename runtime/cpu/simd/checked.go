@@ -103,7 +103,7 @@ func checkPieces(c *Kernels, k Kernels) {
 			panic(fmt.Sprintf("simd: gemm of %d rows with stride %d in %d", rows, ldc, len(c)))
 		}
 		need(c, (rows-1)*ldc+k.NR)
-		need(a, tilesEnd(rows, PieceSteps(n)*PieceWords, lda))
+		need(a, tilesEnd(TallRows(rows), PieceSteps(n)*PieceWords, lda))
 		need(b, n*k.NR)
 		need(work, k.PieceWork(rows))
 		k.GemmPieces(c, ldc, a, lda, rows, b, n, acc, work, next)
@@ -124,7 +124,7 @@ func checkWords(c *Kernels, k Kernels) {
 		}
 		reach := (rows-1)*lda + depth
 		if k.Tiles && most == k.WordRows {
-			reach = tilesEnd(rows, depth, lda)
+			reach = tilesEnd(TallRows(rows), depth, lda)
 		}
 		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || reach > a {
 			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))

@@ -17,7 +17,8 @@ type Kernels struct {
 	// WordRows is the largest row count of GemmBF16, GemmI8 and GemmPieces: MR, except with tiles.
 	WordRows int
 	// Tiles says that these take rows of words in tiles: 16 words of 16 rows, one row behind the other, are a tile; the tiles of 16 rows, one
-	// behind the other, are lda words a row, a multiple of 16; then come those of the next 16 rows. See TileAt.
+	// behind the other, are lda words a row, a multiple of 16; then come those of the next 16 rows. See TileAt. There are 16 rows, or a
+	// multiple of 32 (TallRows); what is in rows that the product does not have is read, but goes nowhere.
 	Tiles bool
 	// TileWork is the room that GemmBF16 and GemmI8 take for rows beside their results: none, except with tiles.
 	TileWork func(rows int) int
@@ -181,6 +182,14 @@ const (
 
 // TileRows is the number of rows of a tile, and of its words.
 const TileRows = 16
+
+// TallRows is the number of rows in tiles that a product of rows reads.
+func TallRows(rows int) int {
+	if rows <= TileRows {
+		return TileRows
+	}
+	return (rows + 2*TileRows - 1) / (2 * TileRows) * (2 * TileRows)
+}
 
 // TileAt is the place of word w, a multiple of 16, of row i among rows of lda words in tiles.
 func TileAt(i, w, lda int) int { return i/TileRows*TileRows*lda + (w+i%TileRows)*TileRows }

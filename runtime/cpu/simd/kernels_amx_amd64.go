@@ -30,20 +30,19 @@ func hasAMX() bool {
 	return x.HasAMXTile && x.HasAMXBF16 && x.HasAMXInt8 && x.HasAVX512BF16 && permitTiles()
 }
 
-// amxConfig describes the tiles for rows of a product and words of its inner dimension: palette 1, a row's bytes from byte 16 on in 16
-// bits, and numbers of rows from byte 48 on. A tile without rows has no bytes either.
-func amxConfig(rows, words int) (cfg [64]byte) {
+// amxConfig describes tiles of 16 rows, with so many words of the inner dimension: palette 1, a row's bytes from byte 16 on in 16 bits, and
+// numbers of rows from byte 48 on.
+func amxConfig(words int) (cfg [64]byte) {
 	cfg[0] = 1
-	set := func(tile, rows, bytes int) {
-		if rows > 0 {
-			cfg[16+2*tile], cfg[48+tile] = byte(bytes), byte(rows)
+	for tile := range 8 {
+		rows, bytes := amxTile, 4*amxTile
+		switch {
+		case tile >= 6: // B
+			rows = words
+		case tile >= 4: // A
+			bytes = 4 * words
 		}
-	}
-	for i, high := range [2]int{min(rows, amxTile), max(0, rows-amxTile)} {
-		set(2*i, high, 4*amxTile)
-		set(2*i+1, high, 4*amxTile)
-		set(4+i, high, 4*words)
-		set(6+i, words, 4*amxTile)
+		cfg[16+2*tile], cfg[48+tile] = byte(bytes), byte(rows)
 	}
 	return cfg
 }
@@ -67,10 +66,13 @@ func newProduct(c []float32, ldc int, a []uint32, lda int, b unsafe.Pointer, wor
 	return amxProduct{c: unsafe.Pointer(&c[0]), ldc: 4 * ldc, a: unsafe.Pointer(&a[0]), group: 4 * lda * TileRows, b: b, work: unsafe.Pointer(&work[0])}
 }
 
-// set makes p ready for rows in tiles of equal height.
+// set makes p ready for rows.
 func (p *amxProduct) set(rows, words, steps, chunk int, next []float32) {
-	p.steps, p.chunk, p.count, p.lines, p.stop = steps, min(steps, chunk), (rows+amxRows-1)/amxRows, 0, 0
-	p.cfg = amxConfig(min(rows, amxRows), words)
+	p.steps, p.chunk, p.count, p.lines, p.stop, p.partial = steps, min(steps, chunk), (rows+amxRows-1)/amxRows, 0, 0, -1
+	p.cfg = amxConfig(words)
+	if rows%amxTile != 0 || rows > amxTile && rows%amxRows != 0 {
+		p.partial = (p.count - 1) * 4 * amxRows * amxRows
+	}
 	if len(next) > 0 {
 		n := steps * p.count
 		p.next, p.lines = unsafe.Pointer(&next[0]), (len(next)/amxTile+2*n-1)/(2*n)
@@ -78,38 +80,52 @@ func (p *amxProduct) set(rows, words, steps, chunk int, next []float32) {
 	}
 }
 
-// cover calls f for whole tiles and for the rest of rows: what describes tiles takes as long to load as a dozen products.
-func (p *amxProduct) cover(rows, words, steps, chunk int, next []float32, f func(high bool)) {
-	whole := rows / amxRows * amxRows
-	if whole > 0 {
-		p.set(whole, words, steps, chunk, next)
-		f(true)
-		next = nil
+// cover calls f, which multiplies whole tiles, for rows.
+func (p *amxProduct) cover(c []float32, ldc, rows int, work []float32, f func(high bool)) {
+	last := rows / amxRows * amxRows
+	if rows <= amxTile {
+		last = 0
 	}
-	if whole == rows {
-		return
+	sums := work[last*amxRows:]
+	if p.partial >= 0 && p.acc != 0 {
+		for i := range rows - last {
+			for h := range 2 {
+				copy(partialRow(sums, i, h), c[(last+i)*ldc+h*amxTile:][:amxTile])
+			}
+		}
 	}
-	c, a := p.c, p.a
-	p.c, p.a = unsafe.Add(c, whole*p.ldc), unsafe.Add(a, whole/TileRows*p.group)
-	p.set(rows-whole, words, steps, chunk, next)
-	f(rows-whole > TileRows)
-	p.c, p.a = c, a
+	f(rows > amxTile)
+	if p.partial >= 0 {
+		for i := range rows - last {
+			for h := range 2 {
+				copy(c[(last+i)*ldc+h*amxTile:][:amxTile], partialRow(sums, i, h))
+			}
+		}
+	}
+}
+
+// partialRow is half h of row i of a tile's sums, which are four tiles one behind the other.
+func partialRow(sums []float32, i, h int) []float32 {
+	at := (i/amxTile*2+h)*amxTile*amxTile + i%amxTile*amxTile
+	return sums[at : at+amxTile]
 }
 
 // words calls f for a product of words: all steps, and a last one that is not whole.
-func (p *amxProduct) words(rows, words int, b []uint32, next []float32, f func(high bool)) {
+func (p *amxProduct) words(c []float32, ldc, rows, words int, b []uint32, work, next []float32, f func(high bool)) {
 	steps, left := words/amxTile, words%amxTile
 	if steps > 0 {
 		chunk := wordChunk
 		if steps <= mostWords {
 			chunk = steps
 		}
-		p.cover(rows, amxTile, steps, chunk, next, f)
+		p.set(rows, amxTile, steps, chunk, next)
+		p.cover(c, ldc, rows, work, f)
 		p.acc = 1
 	}
 	if left > 0 {
 		p.a, p.b = unsafe.Add(p.a, tileBytes*steps), unsafe.Pointer(&b[steps*amxTile*amxRows])
-		p.cover(rows, left, 1, 1, nil, f)
+		p.set(rows, left, 1, 1, nil)
+		p.cover(c, ldc, rows, work, f)
 	}
 }
 
@@ -117,7 +133,7 @@ func (p *amxProduct) words(rows, words int, b []uint32, next []float32, f func(h
 
 func gemmPairsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, work, next []float32) {
 	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
-	p.words(rows, words, b, next, func(high bool) {
+	p.words(c, ldc, rows, words, b, work, next, func(high bool) {
 		if high {
 			tilesBF16x2AMX(&p)
 		} else {
@@ -129,7 +145,7 @@ func gemmPairsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, w
 // gemmQuadsAMX has the integers in c until they are scaled.
 func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, work, next []float32) {
 	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
-	p.words(rows, words, b, next, func(high bool) {
+	p.words(c, ldc, rows, words, b, work, next, func(high bool) {
 		if high {
 			tilesI8x2AMX(&p)
 		} else {
@@ -145,25 +161,25 @@ func gemmPiecesAMX(c []float32, ldc int, a []uint32, lda, rows int, b []float32,
 	if acc {
 		p.acc = 1
 	}
-	run := func(steps int, next []float32) {
-		p.cover(rows, amxTile, steps, pieceChunk, next, func(high bool) {
-			if high {
-				piecesx2AMX(&p)
-			} else {
-				piecesx1AMX(&p)
-			}
-		})
+	run := func(high bool) {
+		if high {
+			piecesx2AMX(&p)
+		} else {
+			piecesx1AMX(&p)
+		}
 	}
 	steps, left := k/PieceStep, k%PieceStep
 	if steps > 0 {
-		run(steps, next)
+		p.set(rows, amxTile, steps, pieceChunk, next)
+		p.cover(c, ldc, rows, work, run)
 		p.acc = 1
 	}
 	if left > 0 {
 		var rest [PieceStep * amxRows]float32
 		copy(rest[:], b[(k-left)*amxRows:k*amxRows])
 		p.a, p.b = unsafe.Add(p.a, 3*tileBytes*steps), unsafe.Pointer(&rest[0])
-		run(1, nil)
+		p.set(rows, amxTile, 1, 1, nil)
+		p.cover(c, ldc, rows, work, run)
 	}
 }
 
@@ -180,7 +196,7 @@ func rowPiecesAMX(dst []uint32, x []float32) {
 }
 
 func peaksAMX(p *Peaks) {
-	cfg := amxConfig(amxRows, amxTile)
+	cfg := amxConfig(amxTile)
 	counted := func(loop func(*[64]byte, int), products int) func(int) int {
 		return func(n int) int {
 			if n < 1 {

@@ -87,7 +87,7 @@ func TestGemmPieces(t *testing.T) {
 			steps := PieceSteps(n)
 			lda := steps*PieceWords + n%3*TileRows
 			x, w := spreadOut(1, k.WordRows*n), spreadOut(2, n*k.NR)
-			a := make([]uint32, k.WordRows*lda)
+			a := make([]uint32, TallRows(k.WordRows)*lda)
 			for i := range k.WordRows {
 				k.PiecesOfRow(a[TileAt(i, 0, lda):], x[i*n:(i+1)*n])
 			}
@@ -102,7 +102,7 @@ func TestGemmPieces(t *testing.T) {
 			for _, rows := range slices.Backward(someRows(k.WordRows)) {
 				ldc := k.NR + rows%5
 				before := random(3, (rows-1)*ldc+k.NR, 1)
-				ga, gb := guard("a", floats32(a[:tilesEnd(rows, steps*PieceWords, lda)]), 1), guard("b", w, 2)
+				ga, gb := guard("a", floats32(a[:tilesEnd(TallRows(rows), steps*PieceWords, lda)]), 1), guard("b", w, 2)
 				c, work := guard("c", before, 3), guard("work", make([]float32, k.PieceWork(rows)), 1)
 				k.GemmPieces(c.v, ldc, bits32(ga.v), lda, rows, gb.v, n, false, work.v, w[:len(w)*(rows%2)])
 				for _, g := range []*guarded{ga, gb, c, work} {
@@ -193,7 +193,7 @@ func BenchmarkGemmPieces(b *testing.B) {
 func benchmarkPieces(b *testing.B, k *Kernels, m, n, depth int, pieces bool) {
 	x, w, y := random(1, m*depth, 1), random(2, n*depth, 1), make([]float32, m*n)
 	lda := depth / PieceStep * PieceWords
-	a, work, tiles := make([]uint32, (m+15)/16*16*lda), make([]float32, k.PieceWork(m)), (m+k.MR-1)/k.MR
+	a, work, tiles := make([]uint32, TallRows(m)*lda), make([]float32, k.PieceWork(m)), (m+k.MR-1)/k.MR
 	for b.Loop() {
 		for i := 0; i < m && pieces; i++ {
 			k.PiecesOfRow(a[TileAt(i, 0, lda):], x[i*depth:(i+1)*depth])

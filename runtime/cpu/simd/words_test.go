@@ -109,7 +109,7 @@ func arranged(k *Kernels, a []uint32, rows, words, lda int) ([]uint32, int) {
 		return a, lda
 	}
 	most := (words + TileRows - 1) / TileRows * TileRows
-	out := make([]uint32, tilesEnd(rows, words, most))
+	out := make([]uint32, tilesEnd(TallRows(rows), words, most))
 	for i := range rows {
 		Scatter(out[TileAt(i, 0, most):], a[i*lda:][:words])
 	}
@@ -333,7 +333,7 @@ func BenchmarkGemmWords(b *testing.B) {
 					per = 4
 				}
 				depth := s.k / per
-				x, w, y := words(1, (s.m+15)/16*16*depth, pairOf), words(2, s.n*depth, pairOf), make([]float32, s.m*s.n)
+				x, w, y := words(1, TallRows(s.m)*depth, pairOf), words(2, s.n*depth, pairOf), make([]float32, s.m*s.n)
 				work := make([]float32, k.TileWork(k.WordRows))
 				scales := make([]float32, 128)
 				if !bytes && k.GemmBF16 == nil {

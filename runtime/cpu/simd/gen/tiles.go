@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// The loops around the products by tiles. A panel is read in chunks that stay in the first-level cache while all rows pass: sums between
+// The loops around the products by tiles, which are whole: there is memory behind A's last row for the others of its tile. A panel is read in chunks that stay in the first-level cache while all rows pass: sums between
 // chunks are in memory, tile by tile, 64 bytes a row. The tiles' description is loaded once, since that takes as long as a dozen products.
 //
 // Registers: R15 the arguments, R8 tiles left, R9 A for this chunk and tile, R10 steps left of the chunk, R11 the panel's next
@@ -26,6 +26,7 @@ var amxFields = []struct{ name, kind, doc string }{
 	{"chunk", "int", "steps of a chunk"},
 	{"count", "int", "tiles; more than one only with tiles of 32 rows"},
 	{"acc", "int", "1: sums begin with c"},
+	{"partial", "int", "where the sums of the last tile begin if not all its rows are results, or -1: they are left there, and with acc are there before"},
 	{"left", "int", "steps; this and what follows are the loop's own"},
 	{"from", "uintptr", "B in this chunk"},
 	{"to", "uintptr", "results of this tile"},
@@ -146,7 +147,12 @@ func (t tiles) product(name string, high int, l loop) {
 	t.line("ADDQ R14, %s", field("to"))
 	t.line("JMP tile")
 	t.label("last")
+	t.isPartial("lastPartial")
 	t.results(high, t.store)
+	t.line("JMP ended")
+	t.label("lastPartial")
+	t.sums(high, t.store)
+	t.label("ended")
 	t.line("DECQ R8")
 	t.line("JNZ nextTile")
 	l.end(t)
@@ -165,12 +171,21 @@ func (t tiles) product(name string, high int, l loop) {
 	t.line("JMP begun")
 }
 
+// isPartial emits the way to a label for the tile of which not all rows are results.
+func (t tiles) isPartial(label string) {
+	t.line("MOVQ DI, R14")
+	t.line("SUBQ %s, R14", field("work"))
+	t.line("CMPQ R14, %s", field("partial"))
+	t.line("JE %s", label)
+}
+
 // begin emits the tiles of C at their beginning.
 func (t tiles) begin(high int) {
 	t.line("CMPQ %s, $0", field("first"))
 	t.line("JE resume")
 	t.line("CMPQ %s, $0", field("acc"))
 	t.line("JE clear")
+	t.isPartial("resume")
 	t.results(high, t.load)
 	t.line("JMP begun")
 	t.label("resume")
