@@ -38,6 +38,9 @@ type Options struct {
 	DType runtime.DType
 	// Grad packs the weights for backward passes too, which takes twice the memory.
 	Grad bool
+	// Batch is how many images most runs have, or more; 0 is 1. A device may choose by it how it multiplies, so that features of encoders
+	// with other batches can differ in their last bits; those of one encoder do not.
+	Batch int
 	// Images makes the sources that an image encoder's EncodeSources takes; nil where that is not called.
 	Images *preprocess.Preprocessor
 }
@@ -67,7 +70,7 @@ func (l *loader) tensor(name string, n int) (t safetensors.Tensor) {
 	return t
 }
 
-// weight packs a whole matrix [out, in], whose products have least rows or more.
+// weight packs a whole matrix [out, in], whose products have least rows or more, for most part.
 func (l *loader) weight(name string, out, in, least int) runtime.Weight {
 	return l.rows(name, out, in, 0, out, least)
 }
@@ -187,7 +190,8 @@ func (l *loader) norm(name string, n int) norm {
 	return norm{l.vector(name+".weight", n), l.vector(name+".bias", n)}
 }
 
-// tower reads the blocks of a transformer, whose sequences have least rows or more; in the last block only keys and values are of all rows.
+// tower reads the blocks of a transformer, whose sequences have least rows or more; in the last block only keys and values are of all rows,
+// the others of one. Runs are of Options.Batch sequences.
 func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp, least int, cfg weights.Config) {
 	t.width, t.heads, t.mlp, t.eps = width, heads, mlp, float32(cfg.LayerNormEps)
 	t.half = l.dev.Activations(l.opts.DType)
@@ -196,6 +200,8 @@ func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp, least
 		t.act = runtime.QuickGELU
 	}
 	t.layers = make([]layer, layers)
+	one := max(1, l.opts.Batch)
+	least *= one
 	for i := range t.layers {
 		b, name := &t.layers[i], fmt.Sprintf("%sresblocks.%d.", prefix, i)
 		b.ln1, b.ln2 = l.norm(name+"ln_1", width), l.norm(name+"ln_2", width)
@@ -203,8 +209,8 @@ func (l *loader) tower(t *tower, prefix string, width, layers, heads, mlp, least
 		if i < layers-1 {
 			b.qkv = l.weight(in, 3*width, width, least)
 		} else {
-			b.q, b.kv = l.rows(in, 3*width, width, 0, width, 1), l.rows(in, 3*width, width, width, 2*width, least)
-			least = 1
+			b.q, b.kv = l.rows(in, 3*width, width, 0, width, one), l.rows(in, 3*width, width, width, 2*width, least)
+			least = one
 		}
 		b.qkvBias = l.vector(name+"attn.in_proj_bias", 3*width)
 		b.out, b.outB = l.weight(name+"attn.out_proj.weight", width, width, least), l.vector(name+"attn.out_proj.bias", width)

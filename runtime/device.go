@@ -128,8 +128,8 @@ type PackOptions struct {
 	DType DType
 	// Grad packs the transposed matrix too, for products with it in a backward pass.
 	Grad bool
-	// Rows is the least number of rows that any product with the weight has, or 0: a hint by which a device may choose how to multiply. A
-	// row's bits may depend on it, on nothing else that varies from run to run.
+	// Rows is how many rows the products with the weight have, most of them no fewer, or 0: a hint by which a device may choose how to
+	// multiply. A row's bits may depend on it, but not on the rows that a product has.
 	Rows int
 	// Source, if not nil, says that the matrix's data stays as it is until its Release, which the device calls once, also if Pack fails. So a
 	// device may read a weight when it is used, and if that is but once, never copy it.

@@ -29,6 +29,8 @@ type EngineOptions struct {
 	// DType is the type that the towers' products are made in (see runtime.PackOptions); 0 means F32. Where gradients are
 	// needed, I8 stands for F32.
 	DType runtime.DType
+	// Batch is how many images most batches to embed have, or more (see clipnet.Options); 0 is 1.
+	Batch int
 	// Tokenizer is a tokeniser's file or directory; "" is the model's own, or CLIP's where it brings none.
 	Tokenizer string
 	Rules     tokenizer.Rules
@@ -92,7 +94,7 @@ func OpenEngine(dev runtime.Device, o EngineOptions) (*Engine, error) {
 		return nil, fmt.Errorf("search: open model %q: %w", e.ckpt.Path, err)
 	}
 	e.image = once(e, func() (*clipnet.ImageEncoder, error) {
-		return clipnet.NewImageEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType, Images: e.pre})
+		return clipnet.NewImageEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType, Batch: o.Batch, Images: e.pre})
 	})
 	e.text = once(e, func() (*clipnet.TextEncoder, error) {
 		return clipnet.NewTextEncoder(dev, e.ckpt, clipnet.Options{DType: o.DType})

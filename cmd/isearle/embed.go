@@ -68,10 +68,15 @@ func (c *embedCommand) flags(fs *pflag.FlagSet) {
 	c.engine.text.flags(fs)
 }
 
+// galleryBatch is the least number of images that batches of a gallery have, but for the last one.
+const galleryBatch = 4
+
 func (c *embedCommand) run(ctx context.Context, s *session, args []string) (err error) {
 	if err := c.check(args); err != nil {
 		return err
 	}
+	// Always the same, so that a gallery that is gone on with, or one image, has the same bits.
+	c.engine.batch = galleryBatch
 	eng, err := c.engine.open(s)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type engineFlags struct {
 	pad        preprocess.Pad
 	order      preprocess.Order
 	exif       bool
+	batch      int // images that are mostly embedded at once
 }
 
 func (f *engineFlags) modelFlags(fs *pflag.FlagSet) {
@@ -122,7 +123,7 @@ func (f *engineFlags) open(s *session) (*engine, error) {
 	}
 	e, err := search.OpenEngine(dev, search.EngineOptions{
 		Model: f.model, Weights: opts, DType: products[f.precision], Tokenizer: f.text.tokenizer, Rules: f.text.rules, Phi: f.phi,
-		Pad: f.pad, Order: f.order, ExifOrientation: f.exif, Template: f.template, Tokens: f.tokens,
+		Pad: f.pad, Order: f.order, ExifOrientation: f.exif, Template: f.template, Tokens: f.tokens, Batch: f.batch,
 	})
 	if err != nil {
 		if errors.Is(err, weights.ErrHeads) {

@@ -10,7 +10,7 @@ import (
 // leastPieces is the least number of rows that products by pieces are worth it for. A panel's pieces take as long to make as products of
 // 32 rows with them. The 50 rows of one image of ViT-B/32 take a tenth longer than by Gemm, 200 a fifth less, ViT-L/14's 257 a quarter
 // less, on a Granite Rapids.
-const leastPieces = 32
+const leastPieces = 128
 
 // packed is a matrix [n, k] in the micro-kernel's panels: panel j holds rows j*NR to j*NR+NR-1, transposed and padded with
 // zeros, so that a product reads it front to back. In BF16 and I8 an element of a panel is a word (words.go).

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"isearle/clipnet"
 	"isearle/clipnet/tokenizer"
@@ -16,12 +17,13 @@ import (
 // Images measures a model's image tower, from pixels.
 func (b *Bench) Images(ctx context.Context, m *weights.CLIP, name string) error {
 	dt, dtype := b.dtype()
-	enc, err := clipnet.NewImageEncoder(b.Device, m, clipnet.Options{DType: dt})
+	batches := b.batches(1, 8, 32)
+	enc, err := clipnet.NewImageEncoder(b.Device, m, clipnet.Options{DType: dt, Batch: slices.Min(batches)})
 	if err != nil {
 		return err
 	}
 	defer enc.Close()
-	for _, n := range b.batches(1, 8, 32) {
+	for _, n := range batches {
 		pixels := normal(rand.New(rand.NewPCG(1, 1)), n*3*enc.Size()*enc.Size())
 		features := make([]float32, n*enc.Dim())
 		err := b.run(ctx, task{
