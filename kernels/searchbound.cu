@@ -14,11 +14,29 @@
 // search_norms: |x|, rounded up: the root of the sum of squares has a relative error below (n + 2) u / 2 + u; squares of elements
 // below 2^-63 may vanish. A warp a row.
 //
-// Tiling of search_bound: a block has 128 rows and 128 queries, its 8 warps 32 x 64 each, as 2 x 8 products of 16 x 8; 64 dimensions
-// of both, 32 KiB, are a stage of three. 2*128*128 FLOP for 4*(128+128) bytes a dimension pair: bound by the tensor cores.
-// search_bound64 has 64 queries, warps 32 x 32 and four stages of 24 KiB: bound by memory. What a warp's results are compared with is
-// asked for at once.
-#include "search.cuh"
+// search_resident16 and search_resident64 are for up to so many queries, search_bound for more, a block of which has 128, and search_bound64 for
+// queries that are too long to stay in shared memory (searchproduct.cuh). Let B = dim*2 be the bytes of a row:
+//
+//	kernel            FLOP for B bytes  stages        shared memory          a warp, for 32 bytes of its rows
+//	search_resident16   2*dim*16        4 of 16 KiB    64 KiB + 16 B         16 x 16: 1 + 1 ldmatrix, 2 mma
+//	search_resident64   2*dim*64        3 of 16 KiB    48 KiB + 64 B + 512   32 x 32: 2 + 2 ldmatrix, 8 mma
+//	search_bound64      2*dim*64        4 of 24 KiB    96 KiB + 512          32 x 32
+//	search_bound        2*dim*128       3 of 32 KiB    96 KiB + 1 KiB        32 x 64: 2 + 4 ldmatrix, 16 mma
+//
+// Few queries. searchscan.cu reads a query's four floats from shared memory for four multiply-adds: a warp's load of 16 bytes a lane takes
+// four cycles on its way into registers, whoever shares them. For 32 rows and eight queries that are dim/4 * (8 + 1/2) * 4 cycles, 4,352 for
+// dim 512, where an H100's memory gives the rows' 32 KiB in 2,430 (3.0 TB/s, 132 multiprocessors, 1.75 GHz): 56 % of its bandwidth,
+// and 59 were measured. For four queries it is 2,304 cycles, for one 768. ldmatrix of 32 bytes of 16 rows and of 16 queries takes 4 cycles
+// each, and the copies that brought the rows 4 more: 12 of the 38 in which memory gives them, for any number of queries up to 16.
+//
+// Up to 64 queries. A block of search_bound64 fetches its queries again: half as many bytes as rows, from the second-level cache. It waits for
+// its first copies and then for its last rows' floors while it copies nothing; only the other block of its multiprocessor fills the gap.
+// 2,159 GB/s were measured. search_resident64 moves rows alone and does not stop. Two blocks a multiprocessor of 227 KiB for dim up to
+// 512, one of 163 KiB; the two stages of 16 KiB that are on their way in a block are more than the 23 bytes a nanosecond that
+// memory gives a multiprocessor of an H100, for the microsecond that it takes.
+//
+// More queries: 64 FLOP a byte from the second-level cache: bound by the tensor units.
+#include "searchproduct.cuh"
 
 struct BoundArgs {
 	SearchArgs s;
@@ -26,100 +44,53 @@ struct BoundArgs {
 	const float *norms;     // by row of the chunk
 	const float *slack;     // by query
 	float least;
-	int pad;
+	int blocks; // of a resident scan
 };
 
-static constexpr int tile = 128, step = 128, granules = step / 16; // rows of a block, bytes of a row in a stage
+// NormBound is the bound by a row's norm.
+struct NormBound {
+	struct Term {
+		float floor, slack;
+	};
+	static Term term(const BoundArgs &a, int query) { return {score_of(a.s.floors[query]), a.slack[query]}; }
 
-// place is where a stage has granule g of row r; see x_at.
-DEVICE int place(int r, int g) { return r * step + (g ^ r % 8) * 16; }
+	// Rows are those of 16 RT that a thread has sums of.
+	template <int RT>
+	struct Rows {
+		float norm[2 * RT];
 
-template <int Queries>
-DEVICE void fetch_both(const BoundArgs &a, int row0, int query0, int s, uint8_t *mem) {
-	for (int i = thread_index(); i < (tile + Queries) * granules; i += 256) {
-		const bool is_row = i < tile * granules;
-		const int r = i / granules - (is_row ? 0 : tile), g = i % granules;
-		const uint64_t at = uint64_t(s) * step + g * 16;
-		const bool there = is_row ? row0 + r < a.s.hi && at < a.s.pitch : query0 + r < a.s.count && at < uint64_t(a.s.depth) * 2;
-		const uint8_t *from = is_row ? a.s.x : a.queries;
-		if (there) from += is_row ? uint64_t(row0 + r) * a.s.pitch + at : uint64_t(query0 + r) * a.s.depth * 2 + at;
-		copy_async(mem + (is_row ? 0 : tile * step) + place(r, g), from, there ? 16 : 0);
-	}
-}
-
-DEVICE void mma(Half, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { mma_f16(c, a, b0, b1); }
-DEVICE void mma(BHalf, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { mma_bf16(c, a, b0, b1); }
-
-template <class T, int Queries, int Stages>
-DEVICE void bound(const BoundArgs &a) {
-	static constexpr int stage = (tile + Queries) * step, blocks = Queries / 16; // of 8 columns a warp
-	SHARED(uint8_t, mem);
-	const int row0 = a.s.lo + block_x() * tile, query0 = block_y() * Queries;
-	const int lane = thread_index() % 32, warp = thread_index() / 32, wr = warp % 4 * 32, wq = warp / 4 * (Queries / 2);
-	const int steps = int((a.s.pitch + step - 1) / step);
-	float sum[2][blocks][4] = {};
-	for (int s = 0; s < Stages - 1; s++) {
-		if (s < steps) fetch_both<Queries>(a, row0, query0, s, mem + s * stage);
-		copy_commit();
-	}
-	for (int s = 0; s < steps; s++) {
-		copy_wait<Stages - 2>();
-		barrier();
-		const int next = s + Stages - 1;
-		if (next < steps) fetch_both<Queries>(a, row0, query0, next, mem + next % Stages * stage);
-		copy_commit();
-		const uint8_t *x = mem + s % Stages * stage, *q = x + tile * step;
-		UNROLL
-		for (int k = 0; k < granules / 2; k++) {
-			uint32_t f[2][4];
+		void load(const BoundArgs &a, int row0) {
 			UNROLL
-			for (int i = 0; i < 2; i++) ldmatrix_x4(f[i], x + place(wr + 16 * i + lane % 16, 2 * k + lane / 16));
+			for (int i = 0; i < 2 * RT; i++) {
+				const int row = row0 + 8 * i + thread_index() % 32 / 4;
+				norm[i] = row < a.s.hi ? a.norms[row] : 0.0f;
+			}
+		}
+
+		// bound makes bounds of sums; terms are those of the thread's first query; it has two in every eight.
+		template <int QB>
+		void bound(const BoundArgs &a, const Term *terms, int, const float (&sum)[RT][QB][4], float (&most)[RT][QB][4]) const {
 			UNROLL
-			for (int j = 0; j < blocks; j += 2) {
-				uint32_t b[4];
-				ldmatrix_x4(b, q + place(wq + 8 * j + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
+			for (int j = 0; j < 2 * QB; j++) {
+				const float slack = terms[j / 2 * 8 + j % 2].slack;
 				UNROLL
-				for (int i = 0; i < 2; i++) {
-					mma(T(), sum[i][j], f[i], b[0], b[1]);
-					mma(T(), sum[i][j + 1], f[i], b[2], b[3]);
+				for (int i = 0; i < 2 * RT; i++) {
+					const int at = i % 2 * 2 + j % 2;
+					most[i / 2][j / 2][at] = fmaf(slack, norm[i], sum[i / 2][j / 2][at]) + a.least;
 				}
 			}
 		}
-	}
-	float norm[4];
-	UNROLL
-	for (int i = 0; i < 4; i++) {
-		const int row = row0 + wr + 16 * (i / 2) + 8 * (i % 2) + lane / 4;
-		norm[i] = row < a.s.hi ? a.norms[row] : 0.0f;
-	}
-	static constexpr int some = 8; // queries at a time
-	UNROLL
-	for (int first = 0; first < 2 * blocks; first += some) {
-		float floor[some], slack[some];
-		UNROLL
-		for (int j = 0; j < some; j++) {
-			const int query = query0 + wq + 8 * ((first + j) / 2) + lane % 4 * 2 + j % 2;
-			floor[j] = query < a.s.count ? score_of(a.s.floors[query]) : 0.0f;
-			slack[j] = query < a.s.count ? a.slack[query] : 0.0f;
-		}
-		UNROLL
-		for (int j = 0; j < some; j++) {
-			const int query = query0 + wq + 8 * ((first + j) / 2) + lane % 4 * 2 + j % 2;
-			UNROLL
-			for (int i = 0; i < 4; i++) {
-				const int row = row0 + wr + 16 * (i / 2) + 8 * (i % 2) + lane / 4;
-				const float most = fmaf(slack[j], norm[i], sum[i / 2][(first + j) / 2][i % 2 * 2 + j % 2]) + a.least;
-				if (most < floor[j] || row >= a.s.hi || query >= a.s.count || skipped(a.s, row)) continue; // a NaN goes on
-				append(a.s, query, ~uint32_t(a.s.first + row));
-			}
-		}
-	}
-}
+	};
+};
 
-KERNEL_FOR(2, search_bound_f16, BoundArgs, 256) { bound<Half, 128, 3>(a); }
-KERNEL_FOR(2, search_bound_bf16, BoundArgs, 256) { bound<BHalf, 128, 3>(a); }
-KERNEL_FOR(2, search_bound64_f16, BoundArgs, 256) { bound<Half, 64, 4>(a); }
-KERNEL_FOR(2, search_bound64_bf16, BoundArgs, 256) { bound<BHalf, 64, 4>(a); }
+#define BOUNDS(suffix, T)                                                                                                                     \
+	KERNEL_FOR(2, search_bound_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 128, 3>(a, uint64_t(a.s.depth) * 2); }     \
+	KERNEL_FOR(2, search_bound64_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 64, 4>(a, uint64_t(a.s.depth) * 2); }    \
+	KERNEL_FOR(2, search_resident16_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 16, 4>(a, uint64_t(a.s.depth) * 2); } \
+	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); }
+
+BOUNDS(f16, Half)
+BOUNDS(bf16, BHalf)
 
 struct NormArgs {
 	const uint8_t *x;

@@ -1,7 +1,8 @@
 // searchcoarse: which rows of a slice may be among the best, for few queries, by a bound of their scores from a copy of the rows
 // in bytes (runtime.Coarse): row x is m + c v + e with the gallery's mean m, a scale c, codes v and |e| <= L, its loss. A row whose
 // bound does not reach a query's floor is passed by; the others are appended to its candidates, to be scored exactly by
-// search_rescore. So hits and scores are those of searchscan.cu, bit for bit, from a half or a quarter of the bytes.
+// search_rescore. So hits and scores are those of searchscan.cu, bit for bit, from a half or a quarter of the bytes. searchcodes.cu
+// does the same for many queries on the tensor units, with less certainty.
 //
 // Let n be the dimension, V = 128 sqrt n >= |v|, u = 2^-24, tiny = 2^-149, g = (n+1)u / (1 - (n+1)u), S the exact kernel's chain
 // for q.x and s the same chain for q.v. While nothing overflows

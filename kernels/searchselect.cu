@@ -2,7 +2,11 @@
 //
 // search_rescore: the exact score of every candidate that a scan by bounds has let pass. Grid: x a query, y parts of its
 // candidates. A thread takes a candidate and reads its row, 16 bytes at a time, eight loads ahead of the chain of fused
-// multiply-adds. Bytes: dim*sizeof(T) a candidate; candidates are few.
+// multiply-adds. Bytes: dim*sizeof(T) a candidate; candidates are few. Where the rows are on the host, x are those that
+// search_wanted has listed, or a part of the list, and candidates whose rows are elsewhere are left as they are.
+//
+// search_wanted lists the rows of a slice that any query's candidates are still to be scored with, each once, in whatever order: the list's
+// length, then rows of the slice, and for these rows their places in the list. Bytes: 8 a candidate, 4 to 12 for one to be scored.
 //
 // search_select: the k best of each query's candidates move to the front, in whatever order, and the floor becomes the worst
 // of them. A block a query. The k-th largest key is found digit by digit of 8 bits, from the top, by counting the candidates
@@ -41,26 +45,65 @@ DEVICE float chain(const uint8_t *x, const float *q, uint64_t pitch) {
 	return score;
 }
 
-static constexpr int rescore_parts = 4;
+static constexpr int candidate_parts = 4;
 
-template <class T>
-DEVICE void rescore(const SearchArgs &a) {
+struct RescoreArgs {
+	SearchArgs s;
+	const int *places; // by row of the slice, of its place in the list; null where x are the chunk's rows
+	int lo;            // the slice's first row in the chunk
+	int from, to;      // places whose rows are at x
+	int pad;
+};
+
+// unscored calls f with every candidate of a query that has no score yet and its row of the chunk.
+template <class F>
+DEVICE void unscored(const SearchArgs &a, F f) {
 	const int query = block_x(), n = a.counts[query] < a.room ? a.counts[query] : a.room;
-	const Key floor = a.floors[query];
 	Key *keys = a.keys + (long)query * a.room;
-	for (int i = block_y() * 128 + thread_index(); i < n; i += rescore_parts * 128) {
-		const Key k = keys[i];
-		if (k >> 32 || !k) continue;
-		const int row = int(~uint32_t(k));
-		const float s = chain<T>(a.x + uint64_t(row - a.first) * a.pitch, a.queries + (long)query * a.depth, a.pitch);
-		const Key exact = s == s ? key_of(s, row) : 0;
-		keys[i] = exact > floor ? exact : 0;
-	}
+	for (int i = block_y() * 128 + thread_index(); i < n; i += candidate_parts * 128)
+		if (!(keys[i] >> 32) && keys[i]) f(keys[i], int(~uint32_t(keys[i])) - a.first);
 }
 
-KERNEL(search_rescore_f32, SearchArgs, 128) { rescore<float>(a); }
-KERNEL(search_rescore_f16, SearchArgs, 128) { rescore<Half>(a); }
-KERNEL(search_rescore_bf16, SearchArgs, 128) { rescore<BHalf>(a); }
+template <class T>
+DEVICE void rescore(const RescoreArgs &r) {
+	const SearchArgs &a = r.s;
+	const int query = block_x();
+	const Key floor = a.floors[query];
+	unscored(a, [&](Key &k, int row) {
+		int at = row;
+		if (r.places) {
+			at = r.places[row - r.lo];
+			if (at < r.from || at >= r.to) return;
+			at -= r.from;
+		}
+		const float s = chain<T>(a.x + uint64_t(at) * a.pitch, a.queries + (long)query * a.depth, a.pitch);
+		const Key exact = s == s ? key_of(s, row + a.first) : 0;
+		k = exact > floor ? exact : 0;
+	});
+}
+
+KERNEL(search_rescore_f32, RescoreArgs, 128) { rescore<float>(a); }
+KERNEL(search_rescore_f16, RescoreArgs, 128) { rescore<Half>(a); }
+KERNEL(search_rescore_bf16, RescoreArgs, 128) { rescore<BHalf>(a); }
+
+struct WantedArgs {
+	SearchArgs s;
+	int *marks;  // by row of the slice: how many want it; 0 before
+	int *places; // by row of the slice
+	int *list;   // its length, 0 before, and then the rows
+	int lo;      // the slice's first row in the chunk
+	int pad;
+};
+
+KERNEL(search_wanted, WantedArgs, 128) {
+	unscored(a.s, [&](Key, int row) {
+		row -= a.lo;
+		if (atomic_increment(&a.marks[row])) return;
+		const int at = atomic_increment(a.list);
+		a.list[1 + at] = row;
+		a.places[row] = at;
+	});
+}
 
 struct SelectArgs {
 	Key *keys, *floors;

@@ -17,8 +17,8 @@ import (
 
 // search implements runtime.Search. The gallery passes the queries slice by slice; each query's candidates, their selection
 // and the floor that the next slice is compared with stay on the device (kernels/search.cuh), and the host waits for nothing
-// before Finish. The first slices are small, so that the floors are up when the large ones come; none is larger than the
-// room that every one of its rows could need.
+// before Finish, but for which rows to fetch where a gallery has codes and its rows are not on the device. The first slices are small,
+// so that the floors are up when the large ones come; none is larger than the room that every one of its rows could need.
 type search struct {
 	dev        *Device
 	dim, depth int // depth: what the queries are padded to
@@ -29,23 +29,24 @@ type search struct {
 	room       int // candidates that there is memory for, by query
 	memory     searchMemory
 	launches   map[launchKey]*driver.Launch
+	shape      searchShape
 	feed       feed
 	bounds     boundQueries
+	codes      codeQueries
 }
 
 // searchMemory is what a search owns on the device, kept from scan to scan.
-type searchMemory struct{ queries, floors, counts, keys, out, skip, rounded, slack, coarse region }
+type searchMemory struct{ queries, floors, counts, keys, out, skip, rounded, slack, coarse, words, wanted, fetched region }
 
 func (m *searchMemory) all() []*region {
-	return []*region{&m.queries, &m.floors, &m.counts, &m.keys, &m.out, &m.skip, &m.rounded, &m.slack, &m.coarse}
+	return []*region{&m.queries, &m.floors, &m.counts, &m.keys, &m.out, &m.skip, &m.rounded, &m.slack, &m.coarse, &m.words, &m.wanted, &m.fetched}
 }
 
 const (
 	maxSearchDim = 1 << 20
 	maxRow       = math.MaxInt32
-	depthAlign   = 64        // of a query's padding, in elements: a step of the narrowest rows
-	keyBytes     = 8         // of a candidate
-	keyBudget    = 256 << 20 // bytes of candidates that bound a slice
+	depthAlign   = 64 // of a query's padding, in elements: a step of the narrowest rows
+	keyBytes     = 8  // of a candidate
 	firstSlice   = 4096
 	growth       = 8    // of slices, by the rows before: so many times k candidates are expected of one
 	maxSorted    = 2048 // hits that search_sort orders in shared memory; more are ordered by the host
@@ -58,7 +59,8 @@ func (d *Device) NewSearch(dim int) (runtime.Search, error) {
 	if dim < 1 || dim > maxSearchDim {
 		return nil, fmt.Errorf("%s: search: dimension %d; 1 to %d are possible", d.Name(), dim, maxSearchDim)
 	}
-	return &search{dev: d, dim: dim, depth: blocks(dim, depthAlign) * depthAlign, launches: map[launchKey]*driver.Launch{}}, nil
+	return &search{dev: d, dim: dim, depth: blocks(dim, depthAlign) * depthAlign, launches: map[launchKey]*driver.Launch{},
+		shape: d.searchShape()}, nil
 }
 
 func (s *search) errorf(format string, args ...any) error {
@@ -76,12 +78,13 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		return s.errorf("k is %d; 1 to %d are possible", k, maxRow)
 	}
 	return s.dev.do("begin search", func() error {
-		s.nq, s.k, s.seen, s.bound, s.selected, s.feed.full = 0, k, 0, 0, 0, false
+		s.nq, s.k, s.seen, s.bound, s.selected = 0, k, 0, 0, 0
+		s.feed.noRows, s.feed.noCodeSpace = false, false
 		m := &s.memory
 		for _, need := range []struct {
 			r     *region
 			bytes int
-		}{{&m.queries, 4 * nq * s.depth}, {&m.floors, keyBytes * nq}, {&m.counts, 4 * nq}, {&m.coarse, 16 * nq}} {
+		}{{&m.queries, 4 * nq * s.depth}, {&m.floors, keyBytes * nq}, {&m.counts, 4 * nq}, {&m.coarse, 32 * nq}, {&m.words, nq * s.depth}} {
 			if err := s.dev.reserve(need.r, need.bytes); err != nil {
 				return err
 			}
@@ -98,6 +101,7 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 			copy(padded[q*s.depth:], queries[q*s.dim:(q+1)*s.dim])
 		}
 		s.bounds.begin(padded)
+		s.codes = codeQueries{}
 		return s.dev.upload(m.queries.ptr, 4*len(padded), func(piece []byte, off int) {
 			encode(piece, runtime.F32, padded[off/4:off/4+len(piece)/4])
 		})
@@ -141,22 +145,9 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 		if err := s.keep(first, c); err != nil {
 			return err
 		}
-		if err := s.keepCoarse(first, c); err != nil {
-			return err
-		}
 		for at := 0; at < c.Rows; {
-			n := min(c.Rows-at, s.slice())
-			if err := s.makeRoom(n); err != nil {
-				return err
-			}
-			n, x, err := s.rows(first, at, n, c)
+			n, err := s.scan(first, at, c)
 			if err != nil {
-				return err
-			}
-			if err := s.scan(x, first, at, n, c); err != nil {
-				return err
-			}
-			if err := s.read(); err != nil {
 				return err
 			}
 			at += n

@@ -138,34 +138,82 @@ func TestSearchRoundedQueries(t *testing.T) {
 	}
 }
 
-// A profiled search reports the kernels of every feed and of the merge; scans say which rows they read. Hits are the same.
+// A profiled search reports the kernels of every feed and of the merge, and what they read, write and compute: scans all rows,
+// rescoring what bounds let pass, selections every candidate. Hits are the same.
 func TestSearchProfile(t *testing.T) {
-	const dim, rows, k = 24, 300, 5
+	const dim, rows, nq, k, step = 24, 300, 2, 5, 128
 	d := open(t, cuda.Options{})
 	defer d.Close()
-	queries, g := make([]float32, 2*dim), gallery(runtime.F16, rows, dim)
+	queries, g := make([]float32, nq*dim), gallery(runtime.F16, rows, dim)
 	for i := range queries {
 		queries[i] = float32(i%5) - 1
 	}
 	want, _ := find(t, d, queries, dim, k, rows, g)
-	scanned, flop, merged := 0.0, 0.0, false
+	var kernels []runtime.Kernel
 	d.(runtime.Profiler).Profile(func(e runtime.Event) {
-		if e.Plan != "search" || len(e.Kernels) == 0 || e.Graph {
+		if e.Plan != "search" || len(e.Kernels) == 0 || e.Graph || (e.Name == "searchmerge") != (e.Kernels[len(e.Kernels)-1].Name == "search_sort") {
 			t.Errorf("event %+v", e)
 		}
 		for _, k := range e.Kernels {
 			if k.Time <= 0 || k.Start < e.Start || k.Start+k.Time > e.Start+e.Time {
 				t.Errorf("%s from %v for %v in %s from %v for %v", k.Name, k.Start, k.Time, e.Name, e.Start, e.Time)
 			}
-			scanned, flop = scanned+k.Bytes, flop+k.FLOP
-			merged = merged || k.Name == "search_sort" && e.Name == "searchmerge"
 		}
+		kernels = append(kernels, e.Kernels...)
 	})
-	got, _ := find(t, d, queries, dim, k, 128, g)
-	if scanned != 2*rows*dim || flop != 2*2*rows*dim || !merged {
-		t.Errorf("%v bytes, %v FLOP, sorted: %v", scanned, flop, merged)
-	}
+	got, _ := find(t, d, queries, dim, k, step, g)
+	d.(runtime.Profiler).Profile(nil)
 	if !slices.Equal(got, want) {
 		t.Errorf("hits %v, without a profile %v", got, want)
+	}
+
+	// All scores, and how many of rows [lo, hi) come before the k best of those in front of lo, or nearly.
+	all, counts := find(t, d, queries, dim, rows, rows, g)
+	passing := func(lo, hi int, margin float32) (n int) {
+		for q := range nq {
+			hits := all[q*rows:][:counts[q]]
+			floor := float32(math.Inf(-1))
+			if before := slices.DeleteFunc(slices.Clone(hits), func(h runtime.Hit) bool { return h.Row >= lo }); len(before) > 0 {
+				floor = before[k-1].Score
+			}
+			for _, h := range hits {
+				if h.Row >= lo && h.Row < hi && h.Score > floor-margin {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	next := func(name string, flop, bytes int) {
+		t.Helper()
+		if len(kernels) == 0 {
+			t.Fatalf("no %s", name)
+		}
+		if k := kernels[0]; k.Name != name || k.FLOP != float64(flop) || k.Bytes != float64(bytes) {
+			t.Errorf("%s does %v FLOP and %v bytes; %s does %d and %d", k.Name, k.FLOP, k.Bytes, name, flop, bytes)
+		}
+		kernels = kernels[1:]
+	}
+	const key = 8
+	selected := func(n int) int { return key*(n+min(n, nq*k)) + nq*(key+4) }
+	next("search_scan4_f16", 2*step*dim*nq, step*2*dim)
+	next("search_select", 0, selected(passing(0, step, 0)))
+	for lo := step; lo < rows; lo += step {
+		n := min(step, rows-lo)
+		next("search_norms_f16", 2*n*dim, n*(2*dim+4))
+		next("search_resident16_f16", 2*n*dim*nq, n*(2*dim+4))
+		if len(kernels) == 0 {
+			t.Fatal("nothing is scored again")
+		}
+		passed := int(kernels[0].FLOP) / (2 * dim)
+		if least, most := passing(lo, lo+n, 0), passing(lo, lo+n, .01); passed < least || passed > most {
+			t.Errorf("%d candidates are scored again, %d to %d reach the floor", passed, least, most)
+		}
+		next("search_rescore_f16", 2*passed*dim, passed*(2*dim+2*key)+nq*(4*dim+key+4))
+		next("search_select", 0, selected(nq*k+passed)) // after the last slice in the merge
+	}
+	next("search_sort", 0, selected(nq*k))
+	if len(kernels) > 0 {
+		t.Errorf("more kernels: %v", kernels)
 	}
 }

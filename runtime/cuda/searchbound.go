@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"errors"
 	"math"
 	goruntime "runtime"
@@ -55,7 +54,7 @@ type (
 		searchArgs
 		Rounded, Norms, Slack uint64
 		Least                 float32
-		_                     int32
+		Blocks                int32
 	}
 	normArgs struct {
 		X, Norms, Pitch uint64
@@ -64,16 +63,16 @@ type (
 	}
 )
 
-// boundTile are the rows of a block of search_bound.
-const boundTile = 128
+// boundTerm is the bytes of a query's terms in a block of searchbound.cu.
+const boundTerm = 8
 
-// boundKernel is the kernel for a number of queries: its name, a block's queries, and its shared memory for stages of 128 bytes of rows and
-// of queries.
-func boundKernel(nq int) (name string, queries, shared int) {
-	if nq <= 64 {
-		return "search_bound64_", 64, 4 * (boundTile + 64) * 128
+// boundKernel is the kernel of searchbound.cu for the search's queries and rows of so many bytes: the prefix of its name too.
+func (s *search) boundKernel(pitch int) (string, productKernel) {
+	k := s.shape.product(s.nq, pitch, boundTerm, true)
+	if k.resident {
+		return "search_resident" + k.tile + "_", k
 	}
-	return "search_bound_", 128, 3 * (boundTile + 128) * 128
+	return "search_bound" + k.tile + "_", k
 }
 
 // scanBounds is a scan by the tensor cores, and the exact scores of what it lets pass.
@@ -85,26 +84,47 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 	b := boundArgs{searchArgs: a, Rounded: uint64(s.memory.rounded.ptr), Norms: norms, Slack: uint64(s.memory.slack.ptr),
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
-	kernel, queries, shared := boundKernel(s.nq)
-	if err := s.launch("searchbound.cu", kernel+c.DType.String(), driver.Config{
-		Grid: [3]int{blocks(n, boundTile), blocks(s.nq, queries), 1}, Block: 256, Shared: shared}, bytesOf(&b),
-		s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType)); err != nil {
+	kernel, k := s.boundKernel(x.pitch)
+	cfg := driver.Config{Block: 256, Shared: k.shared}
+	cfg.Grid, b.Blocks = k.grid(s.shape, n, s.nq)
+	passed, err := s.passing(func() error {
+		return s.launch("searchbound.cu", kernel+c.DType.String(), cfg, bytesOf(&b), s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType))
+	})
+	if err != nil {
 		return err
 	}
-	return s.rescore(a, c.DType)
+	return s.rescore(a, c.DType, passed)
 }
 
-// rescore scores what bounds have let pass.
-func (s *search) rescore(a searchArgs, dt runtime.DType) error {
-	const parts = 4 // rescore_parts
-	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: [3]int{s.nq, parts, 1}, Block: 128}, bytesOf(&a),
-		runtime.Work{Rows: s.nq, DType: runtime.F32})
+// rescoreArgs are RescoreArgs.
+type rescoreArgs struct {
+	searchArgs
+	Places            uint64
+	SliceLo, From, To int32
+	_                 int32
+}
+
+// rescore scores what bounds have let pass; passed is how many candidates that are, for a profile.
+func (s *search) rescore(a searchArgs, dt runtime.DType, passed float64) error {
+	return s.rescoreRows(rescoreArgs{searchArgs: a}, dt, passed)
+}
+
+func (s *search) rescoreRows(a rescoreArgs, dt runtime.DType, passed float64) error {
+	w := runtime.Work{Rows: s.nq, DType: runtime.F32, FLOP: 2 * passed * float64(s.dim),
+		Bytes: passed*float64(s.dim*dt.Size()+2*keyBytes) + float64(s.nq)*float64(4*s.dim+keyBytes+4)}
+	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: s.candidateGrid(), Block: 128}, bytesOf(&a), w)
+}
+
+// candidateGrid is that of kernels which go through candidates.
+func (s *search) candidateGrid() [3]int {
+	const parts = 4 // candidate_parts
+	return [3]int{s.nq, parts, 1}
 }
 
 // roundQueries makes the queries in the rows' type, and their slack, where scanBounds may need them.
 func (s *search) roundQueries(dt runtime.DType) error {
 	b, m := &s.bounds, &s.memory
-	if b.dt == dt || dt == runtime.F32 || s.nq <= fewQueries {
+	if b.dt == dt || dt == runtime.F32 || s.nq < s.shape.tensorFrom {
 		return nil
 	}
 	if err := errors.Join(s.dev.reserve(&m.rounded, 2*len(b.padded)), s.dev.reserve(&m.slack, 4*s.nq)); err != nil {
@@ -133,18 +153,23 @@ func (b *boundQueries) round(dt runtime.DType, dim, nq int) (rounded []byte, sla
 			slack[q] = roundingSlack(exact, values, dim)
 		}
 	}
-	parts := min(goruntime.GOMAXPROCS(0), 16, len(b.padded)>>13)
+	queriesInParts(nq, len(b.padded), some)
+	return rounded, slack
+}
+
+// queriesInParts calls f for parts [lo, hi) of so many queries of so many elements in all: at once where they are worth several goroutines.
+func queriesInParts(nq, elements int, f func(lo, hi int)) {
+	parts := min(goruntime.GOMAXPROCS(0), 16, elements>>13)
 	if parts < 2 {
-		some(0, nq)
-		return rounded, slack
+		f(0, nq)
+		return
 	}
 	var wait sync.WaitGroup
 	for i := range parts - 1 {
-		wait.Go(func() { some(i*nq/parts, (i+1)*nq/parts) })
+		wait.Go(func() { f(i*nq/parts, (i+1)*nq/parts) })
 	}
-	some((parts-1)*nq/parts, nq)
+	f((parts-1)*nq/parts, nq)
 	wait.Wait()
-	return rounded, slack
 }
 
 // roundingSlack is the slack of a query that has been rounded.
@@ -181,100 +206,4 @@ func (s *search) rowNorms(a searchArgs, x deviceRows, c runtime.Chunk) (uint64, 
 		Grow: upwards(1 + float64(s.dim+8)*unitRoundoff), More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62)}
 	return at, s.launch("searchbound.cu", "search_norms_"+c.DType.String(), driver.Config{Grid: [3]int{blocks(hi-lo, 4), 1, 1}, Block: 128}, bytesOf(&n),
 		s.work(hi-lo, s.dim*c.DType.Size()+4, 1, runtime.F32))
-}
-
-type (
-	coarseQuery struct{ Base, Slack, Reach, Limit float32 }
-	coarseArgs  struct {
-		searchArgs
-		Scale, Loss, Bounds uint64
-		Spread              float32
-		_                   int32
-	}
-)
-
-// coarseQueries is up to how many queries the coarse copy is read: for more, products cost more than reading.
-const coarseQueries = fewQueries
-
-// keepCoarse brings a kept chunk's coarse copy to the device, if there is memory.
-func (s *search) keepCoarse(first int, c runtime.Chunk) error {
-	k, ok := s.feed.kept[chunkKey{first, c.Rows, c.DType}]
-	if !ok || c.Coarse == nil || k.codes.ptr != 0 || s.feed.full || s.nq > coarseQueries {
-		return nil
-	}
-	pitch := blocks(s.dim, 16) * 16
-	var codes, scale, loss region
-	for _, r := range []struct {
-		r     *region
-		bytes int
-	}{{&codes, c.Rows * pitch}, {&scale, 4 * c.Rows}, {&loss, 4 * c.Rows}} {
-		if ok, err := s.spare(r.r, r.bytes); !ok {
-			return errors.Join(err, codes.free(), scale.free(), loss.free())
-		}
-	}
-	p, err := s.dev.copier()
-	if err != nil {
-		return err
-	}
-	data := codeBytes(c.Coarse.Codes)
-	float := func(x []float32) func([]byte, int) {
-		return func(piece []byte, off int) { encode(piece, runtime.F32, x[off/4:off/4+len(piece)/4]) }
-	}
-	if err := errors.Join(p.upload(s.dev, codes.ptr, c.Rows*pitch, func(piece []byte, off int) { pad(piece, off, data, s.dim, pitch) }),
-		p.upload(s.dev, scale.ptr, 4*c.Rows, float(c.Coarse.Scale)), p.upload(s.dev, loss.ptr, 4*c.Rows, float(c.Coarse.Loss))); err != nil {
-		return errors.Join(err, codes.free(), scale.free(), loss.free())
-	}
-	k.codes, k.scale, k.loss = codes, scale, loss
-	return nil
-}
-
-// scanCoarse is a scan of the coarse copy, and the exact scores of what it lets pass.
-func (s *search) scanCoarse(a searchArgs, k *keptRows, c runtime.Chunk) error {
-	bounds := s.coarseBounds(c.Coarse.Mean)
-	if err := s.dev.upload(s.memory.coarse.ptr, 16*len(bounds), func(piece []byte, off int) {
-		binary.Encode(piece, binary.LittleEndian, bounds[off/16:off/16+len(piece)/16])
-	}); err != nil {
-		return err
-	}
-	b := coarseArgs{searchArgs: a, Scale: uint64(k.scale.ptr), Loss: uint64(k.loss.ptr), Bounds: uint64(s.memory.coarse.ptr), Spread: upwards(s.spread())}
-	b.X, b.Pitch = uint64(k.codes.ptr), uint64(blocks(s.dim, 16)*16)
-	queries, name := 4, "search_coarse4"
-	if s.nq == 1 {
-		queries, name = 1, "search_coarse1"
-	}
-	tile := scanKernel{rows: 256, queries: queries, step: 128}
-	if err := s.launch("searchcoarse.cu", name, driver.Config{Grid: [3]int{blocks(int(a.Hi-a.Lo), tile.rows), blocks(s.nq, queries), 1}, Block: 128,
-		Shared: tile.shared(runtime.I8)}, bytesOf(&b), s.work(int(a.Hi-a.Lo), s.dim+8, s.nq, runtime.F32)); err != nil {
-		return err
-	}
-	return s.rescore(a, c.DType)
-}
-
-// spread is V.
-func (s *search) spread() float64 { return 128 * math.Sqrt(float64(s.dim)) }
-
-// coarseBounds are the queries' parts of the bound for a mean.
-func (s *search) coarseBounds(mean []float32) []coarseQuery {
-	nu := float64(s.dim+1) * unitRoundoff
-	g, r, n := 1.01*nu/(1-nu), 8*unitRoundoff, float64(s.dim)
-	size := length(mean)
-	var bounds []coarseQuery
-	for q := range s.nq {
-		x := s.bounds.padded[q*s.depth : q*s.depth+s.dim]
-		center, norm := 0.0, length(x)
-		for i, v := range mean {
-			center += float64(v) * float64(x[i])
-		}
-		b := coarseQuery{
-			Base:  upwards(center + r*math.Abs(center) + (g+r)*norm*size*margin + (2*n+8)*tiny),
-			Slack: upwards(((2*g+2*r)*norm*s.spread() + 2*n*tiny + 8*tiny) * margin),
-			Reach: upwards(norm * (1 + g + r) * margin),
-			Limit: -1,
-		}
-		if norm*s.spread() < 0x1p125 { // and so the sums of s stay finite
-			b.Limit = float32((0x1p125/norm)*(1-1e-6) - size)
-		}
-		bounds = append(bounds, b)
-	}
-	return bounds
 }

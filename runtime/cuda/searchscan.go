@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -56,45 +57,108 @@ func (k scanKernel) shared(dt runtime.DType) int {
 
 // slice is the number of rows that the next slice may have.
 func (s *search) slice() int {
-	return min(max(firstSlice, growth*s.seen), max(firstSlice, keyBudget/keyBytes/s.nq))
+	return min(max(firstSlice, growth*s.seen), max(firstSlice, s.shape.keyBudget/keyBytes/s.nq))
 }
 
-// scan compares n rows of a chunk, from row at on, with the queries; x are the chunk's rows on the device.
-func (s *search) scan(x deviceRows, first, at, n int, c runtime.Chunk) error {
-	a := s.args(x, first, at, n)
-	if c.Skip != nil {
-		a.Skip = uint64(s.memory.skip.ptr)
+// scan compares rows of a chunk, from row at on, with the queries, and says how many.
+func (s *search) scan(first, at int, c runtime.Chunk) (int, error) {
+	key, n := chunkKey{first, c.Rows, c.DType}, min(c.Rows-at, s.slice())
+	kept := func() (k *keptRows, rows, codes bool) {
+		k = s.feed.kept[key]
+		return k, k != nil && k.rows.ptr != 0, k != nil && k.codes.ptr != 0
 	}
-	var err error
+	_, rows, codes := kept()
+	fromHost := !rows && s.worthFetching(c)
 	switch {
-	case s.worthBounds() && s.nq <= coarseQueries && x.kept != nil && x.kept.codes.ptr != 0 && c.Coarse != nil:
-		err = s.scanCoarse(a, x.kept, c)
-	case s.worthBounds() && s.nq > fewQueries && c.DType != runtime.F32:
-		err = s.scanBounds(a, x, c)
-	default:
-		k := scanFor(s.nq, c.DType)
-		err = s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
-			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a), s.work(n, s.dim*c.DType.Size(), s.nq, runtime.F32))
+	case fromHost && !codes:
+		n = min(n, s.slotRows(s.codesPitch()))
+	case !rows && !fromHost:
+		n = min(n, s.slotRows(s.pitchOf(c.DType)))
+	}
+	// Memory first: whoever takes it may give up what is kept.
+	err := s.makeRoom(n)
+	if fromHost {
+		err = errors.Join(err, s.dev.reserve(&s.memory.wanted, wantedBytes(n)),
+			s.dev.reserve(&s.memory.fetched, s.hostRows(n, c.DType)*s.pitchOf(c.DType)))
 	}
 	if err != nil {
-		return err
+		return 0, err
+	}
+	k, rowsNow, codesNow := kept()
+	if rows != rowsNow || codes != codesNow {
+		return 0, nil
+	}
+	if fromHost || rows && codes && s.hasCodes(c) && s.worthBounds() {
+		err = s.scanByCodes(k, rows, first, at, n, c)
+	} else {
+		err = s.scanRows(k, first, at, n, c)
+	}
+	if err != nil {
+		return 0, err
 	}
 	s.seen += n
 	s.bound += n
 	if s.seen >= 2*s.selected && s.bound > s.k {
-		return s.shrink()
+		return n, s.shrink()
 	}
-	return nil
+	return n, nil
+}
+
+// scanRows scans rows.
+func (s *search) scanRows(kept *keptRows, first, at, n int, c runtime.Chunk) error {
+	x, err := s.rows(kept, at, n, c)
+	if err != nil {
+		return err
+	}
+	a := s.args(x.ptr, x.from, x.pitch, first, at, n, c)
+	if s.worthBounds() && s.byTensor() && c.DType != runtime.F32 {
+		err = s.scanBounds(a, x, c)
+	} else {
+		k := scanFor(s.nq, c.DType)
+		err = s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
+			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a), s.work(n, s.dim*c.DType.Size(), s.nq, runtime.F32))
+	}
+	return errors.Join(err, s.read())
+}
+
+// scanByCodes scans codes, and rows where they are kept.
+func (s *search) scanByCodes(kept *keptRows, rows bool, first, at, n int, c runtime.Chunk) error {
+	codes, err := s.codesOf(kept, at, n, c)
+	if err != nil {
+		return err
+	}
+	var x *deviceRows
+	a := s.args(0, 0, s.codesPitch(), first, at, n, c)
+	if rows {
+		x = &deviceRows{kept.rows.ptr, 0, s.pitchOf(c.DType), kept}
+		a = s.args(x.ptr, 0, x.pitch, first, at, n, c)
+	}
+	return errors.Join(s.scanCodes(a, x, codes, at, c), s.read())
 }
 
 // worthBounds says whether bounds can be expected to pass most rows of a slice by.
 func (s *search) worthBounds() bool { return s.selected > 0 && s.selected >= 8*s.k }
 
-func (s *search) args(x deviceRows, first, at, n int) searchArgs {
+// worthFetching says whether codes and the rows of candidates are expected to be fewer bytes than all rows of a chunk that has to be
+// copied.
+func (s *search) worthFetching(c runtime.Chunk) bool {
+	if !s.worthBounds() || !s.hasCodes(c) {
+		return false
+	}
+	fetched := s.shape.wanted * float64(s.k) * float64(s.nq) / float64(s.seen)
+	return fetched < 1-1/float64(c.DType.Size())
+}
+
+// args are those of a scan of n rows from row at on, of which row from is at x.
+func (s *search) args(x cu.DevicePtr, from, pitch, first, at, n int, c runtime.Chunk) searchArgs {
 	m := &s.memory
-	return searchArgs{X: uint64(x.ptr) - uint64(x.from*x.pitch), Queries: uint64(m.queries.ptr), Floors: uint64(m.floors.ptr), Keys: uint64(m.keys.ptr),
-		Counts: uint64(m.counts.ptr), Pitch: uint64(x.pitch), Lo: int32(at), Hi: int32(at + n), First: int32(first),
+	a := searchArgs{X: uint64(x) - uint64(from*pitch), Queries: uint64(m.queries.ptr), Floors: uint64(m.floors.ptr), Keys: uint64(m.keys.ptr),
+		Counts: uint64(m.counts.ptr), Pitch: uint64(pitch), Lo: int32(at), Hi: int32(at + n), First: int32(first),
 		Count: int32(s.nq), Depth: int32(s.depth), Room: int32(s.room)}
+	if c.Skip != nil {
+		a.Skip = uint64(m.skip.ptr)
+	}
+	return a
 }
 
 // makeRoom sees to it that n more candidates fit each query's.
@@ -107,7 +171,7 @@ func (s *search) makeRoom(n int) error {
 	if s.bound+n <= s.room {
 		return nil
 	}
-	room := max(s.bound+n, min(2*s.room, s.bound+4*n))
+	room := max(s.bound+n, min(2*s.room, s.bound+4*n, s.shape.keyBudget/keyBytes/s.nq))
 	if room > maxRow || room > 1<<40/s.nq {
 		return fmt.Errorf("%d candidates of %d queries: %w", room, s.nq, runtime.ErrOutOfMemory)
 	}
@@ -164,11 +228,42 @@ func (s *search) sort(k int) error {
 	return s.choose("search_sort", keyBytes*size, k)
 }
 
+// choose leaves candidates chosen or ordered, k of each query: every candidate is read, and as many as stay are written.
 func (s *search) choose(kernel string, shared, k int) error {
 	m := &s.memory
+	n, err := s.candidates()
+	if err != nil {
+		return err
+	}
 	a := selectArgs{uint64(m.keys.ptr), uint64(m.floors.ptr), uint64(m.counts.ptr), uint64(m.out.ptr), int32(s.room), int32(k)}
 	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a),
-		runtime.Work{Rows: s.nq, DType: runtime.F32})
+		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: keyBytes*(n+min(n, float64(s.nq*k))) + float64(s.nq)*(keyBytes+4)})
+}
+
+// candidates is how many candidates all queries have, if a profile wants to know: it waits for the device.
+func (s *search) candidates() (n float64, err error) {
+	if !s.dev.profile.on() {
+		return 0, nil
+	}
+	counts := make([]int32, s.nq)
+	err = s.downloadInts(s.memory.counts.ptr, counts)
+	for _, c := range counts {
+		n += float64(c)
+	}
+	return n, err
+}
+
+// passing runs a scan by bounds and says how many candidates it adds, if a profile wants to know.
+func (s *search) passing(scan func() error) (float64, error) {
+	before, err := s.candidates()
+	if err != nil {
+		return 0, err
+	}
+	if err := scan(); err != nil {
+		return 0, err
+	}
+	after, err := s.candidates()
+	return after - before, err
 }
 
 // work is that of a kernel which reads n rows of so many bytes and multiplies each with so many vectors in a type.
