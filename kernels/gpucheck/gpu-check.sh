@@ -132,8 +132,9 @@ search() {
 	rows=10000000 batches=1,8,64,1024 time=2s
 	[ "$QUICK" ] && rows=5000 batches=1,9 time=10ms
 	bench_lines search.jsonl search --rows "$rows" --dim 512 --row-dtype f16 --batch "$batches" --top 50 --time "$time"
-	bench_lines search.jsonl search --rows "$((rows / 10))" --dim 512 --row-dtype f32 --passes 1,2 --batch 1,8 --top 50 --time "$time"
+	bench_lines search.jsonl search --rows "$((rows / 10))" --dim 512 --row-dtype f32 --passes 1,2 --batch "$batches" --top 50 --time "$time"
 	bench_lines search.jsonl search --rows "$((rows / 10))" --dim 512 --row-dtype f16 --batch 1,64 --top 2048 --time "$time"
+	[ "$QUICK" ] || tests searchshapes cuda.test -test.run '^$' -test.bench SearchShapes -test.benchtime 100ms
 	keep torch-search.txt "$PYTHON" "$here/peers.py" search "$OUT/torch-search.jsonl" ${QUICK:+--quick}
 }
 

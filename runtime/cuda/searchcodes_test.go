@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -15,9 +16,29 @@ import (
 	"isearle/runtime"
 	"isearle/runtime/conform"
 	"isearle/runtime/cpu"
+	"isearle/runtime/cuda/driver"
 	index "isearle/search"
 	"isearle/weights/half"
 )
+
+// anyDevice returns the first GPU, emulated or not.
+func anyDevice(t testing.TB) *Device {
+	t.Helper()
+	if err := driver.Status(); err != nil {
+		t.Skipf("make test-cuda runs this on the emulated driver: %v", err)
+	}
+	d, err := open(0, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// measuredShape gives the kernels and slices that kernels/RESULTS.md has measurements of.
+func measuredShape(s *searchShape) {
+	s.tensorFrom, s.residentTo, s.keyBudget = tensorFromGDDR, 0, leastKeyBudget
+}
 
 // shaped is a device whose searches have another shape.
 type shaped struct {
@@ -38,7 +59,7 @@ func TestSearchShapes(t *testing.T) {
 	for name, change := range map[string]func(*searchShape){
 		"tiles":         func(s *searchShape) { s.tensorFrom, s.residentTo, s.wanted = 1, 0, 0 },
 		"resident":      func(s *searchShape) { s.tensorFrom, s.wanted, s.slot = 1, 0, 100*77 },
-		"as measured":   func(s *searchShape) { s.tensorFrom, s.residentTo, s.keyBudget = tensorFromGDDR, 0, leastKeyBudget },
+		"as measured":   measuredShape,
 		"little shared": func(s *searchShape) { s.shared = 99 << 10 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,7 +67,7 @@ func TestSearchShapes(t *testing.T) {
 			if name == "tiles" {
 				scope.Adverse = []runtime.DType{runtime.F32}
 			}
-			conform.SearchScope(t, func(int) runtime.Device { return shaped{emulated(t, Options{}), change} }, scope)
+			conform.SearchScope(t, func(int) runtime.Device { return shaped{anyDevice(t), change} }, scope)
 		})
 	}
 }
@@ -180,7 +201,7 @@ func TestSearchByCodes(t *testing.T) {
 		fail  string
 	}{"kept": {true, ""}, "codes kept": {true, "alloc:1"}, "streamed": {false, ""}}
 	kernel := map[int]string{2: "search_codes16", 17: "search_codes64", 65: "search_codes"}
-	d := emulated(t, Options{})
+	d := anyDevice(t)
 	i := 0
 	for _, name := range slices.Sorted(maps.Keys(galleries)) {
 		for _, nq := range []int{2, 17, 65} {
@@ -200,6 +221,9 @@ func TestSearchByCodes(t *testing.T) {
 				queries[4*dim+5] = 3e-3 * queries[4*dim+5]
 			}
 			for way, w := range ways {
+				if w.fail != "" && !strings.HasPrefix(d.name, "emulated") {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%d/%s", name, dt, nq, way), func(t *testing.T) {
 					x, err := shaped{d, func(s *searchShape) { s.wanted, s.slot = 0, 100*4*dim }}.NewSearch(dim)
 					if err != nil {
@@ -239,6 +263,40 @@ func TestSearchByCodes(t *testing.T) {
 	}
 }
 
+// Slices of more groups of rows than there are blocks: queries stay in shared memory while each block takes one group after the other.
+func TestSearchLongSlices(t *testing.T) {
+	const rows, dim, step, k = 3300, 136, 1100, 5
+	rng := rand.New(rand.NewPCG(11, 12))
+	random := func(_ int, x []float32) {
+		for j := range x {
+			x[j] = float32(rng.NormFloat64())
+		}
+	}
+	d := anyDevice(t)
+	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16, runtime.F32} {
+		c := codedGallery(dt, rows, dim, random)
+		kernels := map[int]string{3: "search_codes16", 40: "search_codes64"}
+		if dt != runtime.F32 {
+			c.Coarse = nil
+			kernels = map[int]string{3: "search_resident16_" + dt.String(), 40: "search_resident64_" + dt.String()}
+		}
+		for nq, kernel := range kernels {
+			queries := make([]float32, nq*dim)
+			random(0, queries)
+			x, err := shaped{d, func(s *searchShape) { s.processors, s.wanted = 2, 0 }}.NewSearch(dim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer x.Close()
+			hits, counts := scanChunks(t, x, queries, nq, k, step/64*64, dim, c)
+			wantHits(t, hits, counts, queries, nq, k, dim, c)
+			if used := kernelsOf(x); !used[kernel] {
+				t.Errorf("kernels %v", used)
+			}
+		}
+	}
+}
+
 // 1,024 queries, k of which is more than some slices have: from the host and from the device.
 func TestSearchManyByCodes(t *testing.T) {
 	const rows, dim, nq, k = 600, 48, 1024, 3
@@ -251,7 +309,7 @@ func TestSearchManyByCodes(t *testing.T) {
 	c := codedGallery(runtime.F32, rows, dim, random)
 	queries := make([]float32, nq*dim)
 	random(0, queries)
-	d := emulated(t, Options{})
+	d := anyDevice(t)
 	for _, c.Fixed = range []bool{false, true} {
 		x, err := shaped{d, func(s *searchShape) { s.wanted = 0 }}.NewSearch(dim)
 		if err != nil {
@@ -280,7 +338,7 @@ func TestSearchFetchesFewRows(t *testing.T) {
 	for i := range queries {
 		queries[i] = float32(rng.NormFloat64())
 	}
-	d := emulated(t, Options{})
+	d := anyDevice(t)
 	x, err := d.NewSearch(dim)
 	if err != nil {
 		t.Fatal(err)
@@ -409,6 +467,72 @@ func TestGather(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("pieces of %d: %v, want %v", piece, got, want)
+		}
+	}
+}
+
+// BenchmarkSearchShapes times searches by the kernels in use and by those that were there before, on a chip: what searchShape should be.
+func BenchmarkSearchShapes(b *testing.B) {
+	const dim, k = 512, 50
+	d := anyDevice(b)
+	rows := 1 << 20
+	if strings.HasPrefix(d.name, "emulated") {
+		rows = 8192
+	}
+	values := make([]float32, rows*dim)
+	queriesInParts(rows, len(values), func(lo, hi int) {
+		rng := rand.New(rand.NewPCG(1, uint64(lo)))
+		for i := range values[lo*dim : hi*dim] {
+			values[lo*dim+i] = rng.Float32() - rng.Float32()
+		}
+	})
+	halves := runtime.Chunk{DType: runtime.F16, Rows: rows, Data: make([]byte, 2*len(values)), Fixed: true}
+	floats := runtime.Chunk{DType: runtime.F32, Rows: rows, Data: runtime.Float32Bytes(values), Fixed: true}
+	coded := floats
+	coded.Coarse = &runtime.Coarse{Codes: make([]int8, len(values)), Scale: make([]float32, rows), Loss: make([]float32, rows), Mean: make([]float32, dim)}
+	queriesInParts(rows, len(values), func(lo, hi int) {
+		encode(halves.Data[2*lo*dim:2*hi*dim], runtime.F16, values[lo*dim:hi*dim])
+		for r := lo; r < hi; r++ {
+			coded.Coarse.Scale[r], coded.Coarse.Loss[r] = index.QuantiseRow(coded.Coarse.Codes[r*dim:(r+1)*dim], values[r*dim:(r+1)*dim], coded.Coarse.Mean)
+		}
+	})
+	streamed, streamedFloats := coded, floats
+	streamed.Fixed, streamedFloats.Fixed = false, false
+	queries := slices.Clone(values[:1024*dim])
+	none := func(*searchShape) {}
+	for _, c := range []struct {
+		name   string
+		chunk  runtime.Chunk
+		change func(*searchShape)
+		nq     []int
+	}{
+		{"f16", halves, none, []int{2, 4, 8, 16, 64, 1024}},
+		{"f16, as before", halves, measuredShape, []int{2, 4, 8, 16, 64, 1024}},
+		{"f32", floats, none, []int{8, 64}},
+		{"codes", coded, none, []int{1, 2, 8, 64, 1024}},
+		{"codes, as before", coded, measuredShape, []int{2, 8}},
+		{"f32 from the host", streamedFloats, none, []int{8}},
+		{"codes from the host", streamed, none, []int{8, 64, 1024}},
+	} {
+		for _, nq := range c.nq {
+			b.Run(fmt.Sprintf("%s/%d", c.name, nq), func(b *testing.B) {
+				x, err := shaped{d, c.change}.NewSearch(dim)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer x.Close()
+				hits, counts := make([]runtime.Hit, nq*k), make([]int, nq)
+				run := func() {
+					if err := errors.Join(x.Begin(queries[:nq*dim], nq, k), x.Feed(0, c.chunk), x.Finish(hits, counts)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				run() // which brings the gallery to the device
+				for b.Loop() {
+					run()
+				}
+				b.ReportMetric(float64(nq)*float64(b.N)/b.Elapsed().Seconds(), "queries/s")
+			})
 		}
 	}
 }
