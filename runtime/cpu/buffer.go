@@ -27,6 +27,11 @@ func as[T any](b []byte) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
 }
 
+// isAligned says whether memory can be taken as elements of a size.
+func isAligned(b []byte, size int) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(size) == 0
+}
+
 func alignedFloats(n int) []float32 { return as[float32](alignedBytes(4 * n)) }
 
 // buffer is host memory.
@@ -71,7 +76,7 @@ func (b *buffer) check(op string, off, n int, dts ...runtime.DType) error {
 // Borrow implements runtime.Borrower. Data must be aligned to its elements.
 func (d *Device) Borrow(dt runtime.DType, data []byte, s runtime.Source) (runtime.Buffer, error) {
 	size := dt.Size()
-	if size == 0 || len(data)%size != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(size) != 0 {
+	if size == 0 || len(data)%size != 0 || !isAligned(data, size) {
 		s.Release()
 		return nil, fmt.Errorf("cpu: borrow %d bytes of %s: not whole and aligned elements", len(data), dt)
 	}
@@ -117,7 +122,7 @@ func (b *buffer) ReadF32(off int, dst []float32) error {
 func toF32(dst []float32, dt runtime.DType, src []byte) {
 	src = src[:len(dst)*dt.Size()]
 	switch {
-	case uintptr(unsafe.Pointer(unsafe.SliceData(src)))%uintptr(dt.Size()) != 0:
+	case !isAligned(src, dt.Size()):
 		toF32(dst, dt, append([]byte(nil), src...))
 	case dt == runtime.F32:
 		copy(dst, as[float32](src))
@@ -130,6 +135,15 @@ func toF32(dst []float32, dt runtime.DType, src []byte) {
 			dst[i] = half.BF16ToF32(v)
 		}
 	}
+}
+
+// floatsOf is the first n elements of src as floats: where they are, if they are floats, otherwise in room.
+func floatsOf(room []float32, n int, dt runtime.DType, src []byte) []float32 {
+	if dt == runtime.F32 && isAligned(src, dt.Size()) {
+		return as[float32](src[:4*n])
+	}
+	toF32(room[:n], dt, src)
+	return room[:n]
 }
 
 func (b *buffer) WriteI32(off int, src []int32) error {

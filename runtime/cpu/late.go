@@ -3,7 +3,6 @@ package cpu
 import (
 	goruntime "runtime"
 	"sync/atomic"
-	"unsafe"
 
 	"isearle/runtime"
 	"isearle/runtime/cpu/simd"
@@ -136,7 +135,7 @@ func (p *packed) source(m runtime.Matrix) (src runtime.Matrix, direct bool) {
 	direct = true
 	for i, d := range append([][]byte{m.Data}, m.More...) {
 		rows := len(d) / (m.Cols * size)
-		direct = direct && uintptr(unsafe.Pointer(unsafe.SliceData(d)))%uintptr(size) == 0 && (rows%p.nr == 0 || i == len(m.More))
+		direct = direct && isAligned(d, size) && (rows%p.nr == 0 || i == len(m.More))
 	}
 	if !direct {
 		m = m.Whole()
@@ -148,20 +147,15 @@ func (p *packed) source(m runtime.Matrix) (src runtime.Matrix, direct bool) {
 func (p *packed) fill(k *simd.Kernels, m runtime.Matrix, j int, panel, scales, room []float32) {
 	size, rows := m.DType.Size(), p.width(j)
 	data := rowsFrom(m, j*p.nr)[:rows*p.k*size]
-	aligned := uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(size) == 0
 	switch {
 	case wordElements(p.dt) > 1:
 		p.fillWords(k, m.DType, data, j, panel, scales, room)
-	case aligned && m.DType == runtime.F32:
-		k.Pack(panel, as[float32](data), p.k, rows, p.k)
-	case aligned && m.DType == runtime.F16:
+	case m.DType == runtime.F16 && isAligned(data, size):
 		k.PackF16(panel, as[uint16](data), p.k, rows, p.k)
-	case aligned && m.DType == runtime.BF16:
+	case m.DType == runtime.BF16 && isAligned(data, size):
 		k.PackBF16(panel, as[uint16](data), p.k, rows, p.k)
 	default:
-		src := room[:rows*p.k]
-		toF32(src, m.DType, data)
-		k.Pack(panel, src, p.k, rows, p.k)
+		k.Pack(panel, floatsOf(room, rows*p.k, m.DType, data), p.k, rows, p.k)
 	}
 }
 

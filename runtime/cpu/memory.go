@@ -1,6 +1,10 @@
 package cpu
 
-import "sync"
+import (
+	"sync"
+
+	"isearle/weights/mmap"
+)
 
 // Packed weights and the matrices of Programs live outside the Go heap: they hold no pointers, so the collector need neither
 // know of them nor leave room for as much again, they can be given back at once, and in huge pages they are read with fewer
@@ -8,7 +12,6 @@ import "sync"
 // then makes them in the background. Asked for before, memory is tidied up for each page that is touched first, and where it
 // is fragmented a start takes two to four times as long.
 const (
-	hugePage   = 2 << 20
 	regionSize = 64 << 20 // only what is touched takes memory
 	leastBlock = 64 << 10 // smaller ones are left to the Go heap
 )
@@ -49,13 +52,13 @@ func (h *heap) alloc(n int) *block {
 	defer h.mu.Unlock()
 	size := (n + cacheLine - 1) &^ (cacheLine - 1)
 	if h.now == nil || size > len(h.now.mem)-h.now.used {
-		mem := mapped(max(regionSize, (size+hugePage-1)&^(hugePage-1)))
+		mem := mmap.Anonymous(max(regionSize, blocks(size, mmap.HugePage)*mmap.HugePage))
 		if mem == nil {
 			b.mem = alignedBytes(n)
 			return b
 		}
 		if h.now != nil && h.now.late == 0 {
-			settle(h.now.mem)
+			mmap.AskHuge(h.now.mem)
 		}
 		h.drop(h.now)
 		h.now = &region{mem: mem, refs: 1}
@@ -73,7 +76,7 @@ func (h *heap) drop(r *region) {
 		return
 	}
 	if r.refs--; r.refs == 0 {
-		unmap(r.mem)
+		mmap.Free(r.mem)
 		r.mem = nil
 	}
 }
@@ -110,7 +113,7 @@ func (b *block) settled() {
 	}
 	b.late = false
 	if b.from.late--; b.from.late == 0 && b.from != b.heap.now {
-		settle(b.from.mem)
+		mmap.AskHuge(b.from.mem)
 	}
 }
 

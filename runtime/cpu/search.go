@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"unsafe"
 
 	"isearle/runtime"
 )
@@ -102,7 +101,7 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.first, s.chunk = first, c
-	s.aligned = uintptr(unsafe.Pointer(unsafe.SliceData(c.Data)))%uintptr(c.DType.Size()) == 0
+	s.aligned = isAligned(c.Data, c.DType.Size())
 	s.coarse.chunk(s)
 	start := d.profile.now()
 	d.pool.run(blocks(c.Rows, s.rows), s.scan)

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"isearle/runtime"
 	"isearle/runtime/cpu/simd"
 )
 
@@ -150,8 +151,8 @@ func (p *coarsePanels) complete(b *coarseBound, s *search) {
 
 // panelRows is what a worker needs to compare a group of rows with panels.
 type panelRows struct {
-	words  []uint32  // codes as unsigned bytes
-	stride int       // words of a row
+	words  []uint32 // codes as unsigned bytes, rows stride apart
+	stride int
 	scale  []float32 // as GemmI8 wants it
 	terms  []float32 // of (7)
 	work   []float32 // of GemmI8
@@ -162,10 +163,7 @@ func (c *scanner) boundMany(w *worker, lo, hi int) {
 	s, p := c.s, &c.panels
 	c.beginGrid(w)
 	n := s.groupRows()
-	p.stride = s.dim / 4
-	if s.dev.k.Tiles {
-		p.stride = blocks(p.stride, simd.TileRows) * simd.TileRows
-	}
+	p.stride = wordStride(runtime.I8, s.dim)
 	p.words = resized(p.words, simd.TallRows(n)*p.stride)
 	p.scale = resized(p.scale, 2*n)
 	p.terms = resized(p.terms, n*s.coarse.panels.depth())

@@ -6,7 +6,7 @@ import (
 )
 
 // tallRows is the height of the tiles that tall ones consist of.
-const tallRows = 32
+const tallRows = 2 * simd.TileRows
 
 // finishRows is how many rows are finished at once behind a tall tile: what they take is in the first-level cache.
 const finishRows = 16

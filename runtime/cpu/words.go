@@ -52,14 +52,9 @@ func wordStride(dt runtime.DType, n int) int {
 func (p *packed) fillWords(k *simd.Kernels, dt runtime.DType, data []byte, j int, panel, scales, room []float32) {
 	rows, n, size := p.width(j), wordStride(p.dt, p.k), dt.Size()
 	buf := carver(room)
-	x, all := buf.take(p.k), buf.take(rows*n)
-	there := dt == runtime.F32 && uintptr(unsafe.Pointer(unsafe.SliceData(data)))%4 == 0
+	decoded, all := buf.take(p.k), buf.take(rows*n)
 	for i := range rows {
-		if there {
-			x = as[float32](data)[i*p.k : (i+1)*p.k]
-		} else {
-			toF32(x, dt, data[i*p.k*size:])
-		}
+		x := floatsOf(decoded, p.k, dt, data[i*p.k*size:])
 		row := words(all[i*n : (i+1)*n])
 		if p.dt == runtime.BF16 {
 			k.RoundPairs(row, x)

@@ -101,7 +101,7 @@ func (d *Device) primitive(t *testing.T, kernel string, in []uint32, kind, count
 }
 
 // opened is the first GPU, emulated or not.
-func opened(t *testing.T) *Device {
+func opened(t testing.TB) *Device {
 	t.Helper()
 	if err := driver.Status(); err != nil {
 		t.Skipf("make test-cuda runs this on the emulated driver: %v", err)

@@ -29,13 +29,7 @@ const (
 
 func (b *boundQueries) begin(padded []float32) { *b = boundQueries{padded: padded} }
 
-func length(x []float32) float64 {
-	s := 0.0
-	for _, v := range x {
-		s += float64(v) * float64(v)
-	}
-	return math.Sqrt(s)
-}
+func length(x []float32) float64 { return math.Sqrt(dot(x, x)) }
 
 // upwards is an f32 that is not below v; NaN becomes infinite.
 func upwards(v float64) float32 {
@@ -124,7 +118,7 @@ func (s *search) candidateGrid() [3]int {
 // roundQueries makes the queries in the rows' type, and their slack, where scanBounds may need them.
 func (s *search) roundQueries(dt runtime.DType) error {
 	b, m := &s.bounds, &s.memory
-	if b.dt == dt || dt == runtime.F32 || s.nq < s.shape.tensorFrom {
+	if b.dt == dt || dt == runtime.F32 || !s.byTensor() {
 		return nil
 	}
 	if err := errors.Join(s.dev.reserve(&m.rounded, 2*len(b.padded)), s.dev.reserve(&m.slack, 4*s.nq)); err != nil {

@@ -16,24 +16,9 @@ import (
 	"isearle/runtime"
 	"isearle/runtime/conform"
 	"isearle/runtime/cpu"
-	"isearle/runtime/cuda/driver"
 	index "isearle/search"
 	"isearle/weights/half"
 )
-
-// anyDevice returns the first GPU, emulated or not.
-func anyDevice(t testing.TB) *Device {
-	t.Helper()
-	if err := driver.Status(); err != nil {
-		t.Skipf("make test-cuda runs this on the emulated driver: %v", err)
-	}
-	d, err := open(0, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
 
 // measuredShape gives the kernels and slices that kernels/RESULTS.md has measurements of.
 func measuredShape(s *searchShape) {
@@ -67,8 +52,18 @@ func TestSearchShapes(t *testing.T) {
 			if name == "tiles" {
 				scope.Adverse = []runtime.DType{runtime.F32}
 			}
-			conform.SearchScope(t, func(int) runtime.Device { return shaped{anyDevice(t), change} }, scope)
+			conform.SearchScope(t, func(int) runtime.Device { return shaped{opened(t), change} }, scope)
 		})
+	}
+}
+
+// randomRows fills rows, whatever their numbers, with random numbers.
+func randomRows(seed1, seed2 uint64) func(_ int, x []float32) {
+	rng := rand.New(rand.NewPCG(seed1, seed2))
+	return func(_ int, x []float32) {
+		for j := range x {
+			x[j] = float32(rng.NormFloat64())
+		}
 	}
 }
 
@@ -201,7 +196,7 @@ func TestSearchByCodes(t *testing.T) {
 		fail  string
 	}{"kept": {true, ""}, "codes kept": {true, "alloc:1"}, "streamed": {false, ""}}
 	kernel := map[int]string{2: "search_codes16", 17: "search_codes64", 65: "search_codes"}
-	d := anyDevice(t)
+	d := opened(t)
 	i := 0
 	for _, name := range slices.Sorted(maps.Keys(galleries)) {
 		for _, nq := range []int{2, 17, 65} {
@@ -266,13 +261,8 @@ func TestSearchByCodes(t *testing.T) {
 // Slices of more groups of rows than there are blocks: queries stay in shared memory while each block takes one group after the other.
 func TestSearchLongSlices(t *testing.T) {
 	const rows, dim, step, k = 3300, 136, 1100, 5
-	rng := rand.New(rand.NewPCG(11, 12))
-	random := func(_ int, x []float32) {
-		for j := range x {
-			x[j] = float32(rng.NormFloat64())
-		}
-	}
-	d := anyDevice(t)
+	random := randomRows(11, 12)
+	d := opened(t)
 	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16, runtime.F32} {
 		c := codedGallery(dt, rows, dim, random)
 		kernels := map[int]string{3: "search_codes16", 40: "search_codes64"}
@@ -300,16 +290,11 @@ func TestSearchLongSlices(t *testing.T) {
 // 1,024 queries, k of which is more than some slices have: from the host and from the device.
 func TestSearchManyByCodes(t *testing.T) {
 	const rows, dim, nq, k = 600, 48, 1024, 3
-	rng := rand.New(rand.NewPCG(7, 8))
-	random := func(_ int, x []float32) {
-		for j := range x {
-			x[j] = float32(rng.NormFloat64())
-		}
-	}
+	random := randomRows(7, 8)
 	c := codedGallery(runtime.F32, rows, dim, random)
 	queries := make([]float32, nq*dim)
 	random(0, queries)
-	d := anyDevice(t)
+	d := opened(t)
 	for _, c.Fixed = range []bool{false, true} {
 		x, err := shaped{d, func(s *searchShape) { s.wanted = 0 }}.NewSearch(dim)
 		if err != nil {
@@ -328,17 +313,11 @@ func TestSearchManyByCodes(t *testing.T) {
 // not enough for many queries.
 func TestSearchFetchesFewRows(t *testing.T) {
 	const rows, dim, nq, k, step = 4096, 128, 9, 2, 512
-	rng := rand.New(rand.NewPCG(9, 10))
-	c := codedGallery(runtime.F32, rows, dim, func(_ int, x []float32) {
-		for j := range x {
-			x[j] = float32(rng.NormFloat64())
-		}
-	})
+	random := randomRows(9, 10)
+	c := codedGallery(runtime.F32, rows, dim, random)
 	queries := make([]float32, nq*dim)
-	for i := range queries {
-		queries[i] = float32(rng.NormFloat64())
-	}
-	d := anyDevice(t)
+	random(0, queries)
+	d := opened(t)
 	x, err := d.NewSearch(dim)
 	if err != nil {
 		t.Fatal(err)
@@ -474,7 +453,7 @@ func TestGather(t *testing.T) {
 // BenchmarkSearchShapes times searches by the kernels in use and by those that were there before, on a chip: what searchShape should be.
 func BenchmarkSearchShapes(b *testing.B) {
 	const dim, k = 512, 50
-	d := anyDevice(b)
+	d := opened(b)
 	rows := 1 << 20
 	if strings.HasPrefix(d.name, "emulated") {
 		rows = 8192

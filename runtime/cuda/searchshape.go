@@ -68,10 +68,13 @@ const (
 // sources that have a tile of 64 queries.
 func (s searchShape) product(nq, pitch, term int, tile64 bool) productKernel {
 	steps := blocks(pitch, productStep)
-	for _, k := range []struct{ queries, stages int }{{16, 4}, {64, 3}} {
+	for _, k := range []struct {
+		tile            string
+		queries, stages int
+	}{{"16", 16, 4}, {"64", 64, 3}} {
 		shared := termsBytes(k.queries, term) + (steps*k.queries+k.stages*productRows)*productStep
 		if nq <= min(k.queries, s.residentTo) && shared <= s.shared {
-			return productKernel{residentTile[k.queries], k.queries, shared, true}
+			return productKernel{k.tile, k.queries, shared, true}
 		}
 	}
 	if nq <= 64 && tile64 {
@@ -79,8 +82,6 @@ func (s searchShape) product(nq, pitch, term int, tile64 bool) productKernel {
 	}
 	return productKernel{"", 128, termsBytes(128, term) + 3*(productRows+128)*productStep, false}
 }
-
-var residentTile = map[int]string{16: "16", 64: "64"}
 
 // termsBytes is terms_bytes.
 func termsBytes(queries, term int) int { return blocks(queries*term, productStep) * productStep }

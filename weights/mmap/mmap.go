@@ -1,5 +1,5 @@
 // Package mmap gives the content of a file as one slice of bytes without reading it: mapped where the system can, read
-// into memory elsewhere.
+// into memory elsewhere. It maps memory of no file too.
 package mmap
 
 import (

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 func TestOpen(t *testing.T) {
@@ -46,5 +47,26 @@ func TestOpenRefuses(t *testing.T) {
 	missing := filepath.Join(dir, "missing")
 	if _, err := Open(missing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// TestAnonymous checks that memory of no file starts where a huge page may, is zero and can be written to its end.
+func TestAnonymous(t *testing.T) {
+	for _, n := range []int{HugePage, 3 * HugePage} {
+		mem := Anonymous(n)
+		if mem == nil {
+			t.Skip("this system maps none")
+		}
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(mem))); len(mem) != n || at%HugePage != 0 {
+			t.Fatalf("%d bytes at %#x, wanted %d", len(mem), at, n)
+		}
+		AskHuge(mem)
+		for _, i := range []int{0, n / 2, n - 1} {
+			if mem[i] != 0 {
+				t.Errorf("byte %d is %d", i, mem[i])
+			}
+			mem[i] = 1
+		}
+		Free(mem)
 	}
 }

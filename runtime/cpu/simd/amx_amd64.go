@@ -50,8 +50,6 @@ type amxProduct struct {
 	onSums int
 	onA    int
 	onC    int
-	// 1 in the first chunk
-	first int
 	// what is to be asked for by pieces
 	asking uintptr
 	// steps that are not in pieces yet

@@ -90,20 +90,28 @@ func tilesEnd(rows, words, lda int) int {
 	return TileAt(rows-1, (words-1)/TileRows*TileRows, lda) + (words-1)%TileRows + 1
 }
 
+// checkTile checks what a tile of a product reads of rows, depth words of each, and where its results go.
+func checkTile(k Kernels, c []float32, ldc, a, lda, depth, rows, most int, tiles bool) {
+	if rows < 1 || rows > most || depth < 1 {
+		panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, most, depth))
+	}
+	reach := (rows-1)*lda + depth
+	if tiles {
+		reach = tilesEnd(TallRows(rows), depth, lda)
+	}
+	if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || reach > a {
+		panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))
+	}
+	need(c, (rows-1)*ldc+k.NR)
+}
+
 // checkPieces wraps the product of pieces and what makes them.
 func checkPieces(c *Kernels, k Kernels) {
 	if k.GemmPieces == nil {
 		return
 	}
 	c.GemmPieces = func(c []float32, ldc int, a []uint32, lda, rows int, b []float32, n int, acc bool, work, next []float32) {
-		if rows < 1 || rows > k.WordRows || n < 1 {
-			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and depth %d in pieces", rows, k.WordRows, n))
-		}
-		if rows > 1 && (ldc < k.NR || ldc > len(c)) {
-			panic(fmt.Sprintf("simd: gemm of %d rows with stride %d in %d", rows, ldc, len(c)))
-		}
-		need(c, (rows-1)*ldc+k.NR)
-		need(a, tilesEnd(TallRows(rows), PieceSteps(n)*PieceWords, lda))
+		checkTile(k, c, ldc, len(a), lda, PieceSteps(n)*PieceWords, rows, k.WordRows, true)
 		need(b, n*k.NR)
 		need(work, k.PieceWork(rows))
 		k.GemmPieces(c, ldc, a, lda, rows, b, n, acc, work, next)
@@ -118,34 +126,23 @@ func checkPieces(c *Kernels, k Kernels) {
 
 // checkWords wraps the products of words and what makes words.
 func checkWords(c *Kernels, k Kernels) {
-	tile := func(c []float32, ldc int, a, lda, depth, rows, most int, b []uint32, words int) {
-		if rows < 1 || rows > most || words < 1 {
-			panic(fmt.Sprintf("simd: gemm of %d rows (1 to %d) and %d words", rows, most, words))
-		}
-		reach := (rows-1)*lda + depth
-		if k.Tiles && most == k.WordRows {
-			reach = tilesEnd(TallRows(rows), depth, lda)
-		}
-		if rows > 1 && (ldc < k.NR || ldc > len(c) || lda < 0 || lda > a) || reach > a {
-			panic(fmt.Sprintf("simd: gemm of %d rows with strides %d in %d and %d in %d", rows, ldc, len(c), lda, a))
-		}
-		need(c, (rows-1)*ldc+k.NR)
-		need(b, words*k.NR)
-	}
 	if k.GemmBF16 != nil {
 		c.GemmBF16 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, work, next []float32) {
-			tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
+			checkTile(k, c, ldc, len(a), lda, words, rows, k.WordRows, k.Tiles)
+			need(b, words*k.NR)
 			need(work, k.TileWork(rows))
 			k.GemmBF16(c, ldc, a, lda, rows, b, words, work, next)
 		}
 	}
 	c.GemmWiden = func(c []float32, ldc int, a []float32, lda, rows int, b []uint32, words int, acc bool, wide, next []float32) {
-		tile(c, ldc, len(a), lda, 2*words, rows, k.MR, b, words)
+		checkTile(k, c, ldc, len(a), lda, 2*words, rows, k.MR, false)
+		need(b, words*k.NR)
 		need(wide, 2*words*k.NR)
 		k.GemmWiden(c, ldc, a, lda, rows, b, words, acc, wide, next)
 	}
 	c.GemmI8 = func(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, words int, aq, bq, work, next []float32) {
-		tile(c, ldc, len(a), lda, words, rows, k.WordRows, b, words)
+		checkTile(k, c, ldc, len(a), lda, words, rows, k.WordRows, k.Tiles)
+		need(b, words*k.NR)
 		need(aq, 2*rows)
 		need(bq, 2*k.NR)
 		need(work, k.TileWork(rows))

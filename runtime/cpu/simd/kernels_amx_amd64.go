@@ -13,8 +13,8 @@ const (
 	amxRows = 2 * amxTile // of a tile of a product
 	amxMost = 8 * amxRows // of a product
 
-	tileBytes  = 64 * amxTile
-	pieceBytes = 4 * PieceWords * amxRows // of a step of a panel
+	tileBytes = 64 * amxTile
+	stepBytes = 4 * PieceWords * amxRows // of the pieces of a step of a panel
 )
 
 // amxSet is AVX-512 with products of words by AMX (Intel since Sapphire Rapids).
@@ -70,7 +70,7 @@ func newProduct(c []float32, ldc int, a []uint32, lda int, b unsafe.Pointer, wor
 func (p *amxProduct) set(rows, words, steps, chunk int, next []float32) {
 	p.steps, p.chunk, p.count, p.lines, p.stop, p.partial = steps, min(steps, chunk), (rows+amxRows-1)/amxRows, 0, 0, -1
 	p.cfg = amxConfig(words)
-	if rows%amxTile != 0 || rows > amxTile && rows%amxRows != 0 {
+	if rows != TallRows(rows) {
 		p.partial = (p.count - 1) * 4 * amxRows * amxRows
 	}
 	if len(next) > 0 {
@@ -82,32 +82,31 @@ func (p *amxProduct) set(rows, words, steps, chunk int, next []float32) {
 
 // cover calls f, which multiplies whole tiles, for rows.
 func (p *amxProduct) cover(c []float32, ldc, rows int, work []float32, f func(high bool)) {
-	last := rows / amxRows * amxRows
-	if rows <= amxTile {
-		last = 0
+	if p.partial < 0 {
+		f(rows > amxTile)
+		return
 	}
-	sums := work[last*amxRows:]
-	if p.partial >= 0 && p.acc != 0 {
-		for i := range rows - last {
-			for h := range 2 {
-				copy(partialRow(sums, i, h), c[(last+i)*ldc+h*amxTile:][:amxTile])
-			}
+	last := (p.count - 1) * amxRows
+	c, sums, rest := c[last*ldc:], work[last*amxRows:], rows-last
+	if p.acc != 0 {
+		for i := range rest {
+			left, right := sumsOf(sums, i)
+			copy(left, c[i*ldc:])
+			copy(right, c[i*ldc+amxTile:])
 		}
 	}
 	f(rows > amxTile)
-	if p.partial >= 0 {
-		for i := range rows - last {
-			for h := range 2 {
-				copy(c[(last+i)*ldc+h*amxTile:][:amxTile], partialRow(sums, i, h))
-			}
-		}
+	for i := range rest {
+		left, right := sumsOf(sums, i)
+		copy(c[i*ldc:], left)
+		copy(c[i*ldc+amxTile:], right)
 	}
 }
 
-// partialRow is half h of row i of a tile's sums, which are four tiles one behind the other.
-func partialRow(sums []float32, i, h int) []float32 {
-	at := (i/amxTile*2+h)*amxTile*amxTile + i%amxTile*amxTile
-	return sums[at : at+amxTile]
+// sumsOf is row i of a tile's sums, which are four tiles one behind the other.
+func sumsOf(sums []float32, i int) (left, right []float32) {
+	at := (i/amxTile*2*amxTile + i%amxTile) * amxTile
+	return sums[at : at+amxTile], sums[at+amxTile*amxTile:][:amxTile]
 }
 
 // words calls f for a product of words: all steps, and a last one that is not whole.
@@ -157,7 +156,7 @@ func gemmQuadsAMX(c []float32, ldc int, a []uint32, lda, rows int, b []uint32, w
 
 func gemmPiecesAMX(c []float32, ldc int, a []uint32, lda, rows int, b []float32, k int, acc bool, work, next []float32) {
 	p := newProduct(c, ldc, a, lda, unsafe.Pointer(&b[0]), work)
-	p.ring, p.limit = unsafe.Pointer(&work[tileWorkAMX(rows)]), (pieceChunk+1)*pieceBytes
+	p.ring, p.limit = unsafe.Pointer(&work[tileWorkAMX(rows)]), (pieceChunk+1)*stepBytes
 	if acc {
 		p.acc = 1
 	}

@@ -2,8 +2,9 @@ package main
 
 import "fmt"
 
-// The loops around the products by tiles, which are whole: there is memory behind A's last row for the others of its tile. A panel is read in chunks that stay in the first-level cache while all rows pass: sums between
-// chunks are in memory, tile by tile, 64 bytes a row. The tiles' description is loaded once, since that takes as long as a dozen products.
+// The loops around the products by tiles, which are whole: there is memory behind A's last row for the others of its tile. A panel is read
+// in chunks that stay in the first-level cache while all rows pass: sums between chunks are in memory, tile by tile, 64 bytes a row. The
+// tiles' description is loaded once, since that takes as long as a dozen products.
 //
 // Registers: R15 the arguments, R8 tiles left, R9 A for this chunk and tile, R10 steps left of the chunk, R11 the panel's next
 // floats, R12 what is asked for next, R13 the way to the next pieces, DI sums, SI and BX A, 16 rows apart, CX 64, the stride of its rows, AX
@@ -33,7 +34,6 @@ var amxFields = []struct{ name, kind, doc string }{
 	{"onSums", "int", "the way to the next tile of sums, of A and of C"},
 	{"onA", "int", ""},
 	{"onC", "int", ""},
-	{"first", "int", "1 in the first chunk"},
 	{"asking", "uintptr", "what is to be asked for by pieces"},
 	{"rest", "int", "steps that are not in pieces yet"},
 	{"end", "uintptr", "of the ring"},
@@ -118,7 +118,6 @@ func (t tiles) product(name string, high int, l loop) {
 	t.line("SHLQ $5, R14")
 	t.line("MOVQ R14, %s", field("onC"))
 	t.line("MOVQ %s, R8", field("count"))
-	t.line("MOVQ $1, %s", field("first"))
 	t.label("tile")
 	t.begin(high)
 	t.line("MOVQ R9, SI")
@@ -158,7 +157,6 @@ func (t tiles) product(name string, high int, l loop) {
 	l.end(t)
 	t.release()
 	t.label("nextChunk")
-	t.line("MOVQ $0, %s", field("first"))
 	t.line("MOVQ AX, %s", field("from"))
 	for _, f := range []string{"onSums", "onA", "onC"} {
 		t.line("NEGQ %s", field(f))
@@ -181,8 +179,9 @@ func (t tiles) isPartial(label string) {
 
 // begin emits the tiles of C at their beginning.
 func (t tiles) begin(high int) {
-	t.line("CMPQ %s, $0", field("first"))
-	t.line("JE resume")
+	t.line("MOVQ %s, R14", field("left"))
+	t.line("CMPQ R14, %s", field("steps"))
+	t.line("JNE resume")
 	t.line("CMPQ %s, $0", field("acc"))
 	t.line("JE clear")
 	t.isPartial("resume")
