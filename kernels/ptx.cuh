@@ -44,6 +44,10 @@ DEVICE void warp_barrier() { __syncwarp(); }
 
 // shuffle_xor returns v of the lane whose number differs by the mask. All lanes of the warp must call it.
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+// shuffle returns v of a lane, warp_ballot a bit of each lane's p, lane 0's the lowest. All lanes must call them.
+DEVICE int shuffle(int v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+DEVICE uint32_t warp_ballot(bool p) { return __ballot_sync(0xffffffffu, p); }
+DEVICE int bits_set(uint32_t x) { return __popc(x); }
 
 // Products of small matrices by a warp, C += A B, all lanes together. Lane 4g + t holds
 //
@@ -132,6 +136,8 @@ DEVICE float reciprocal_fast(float x) {
 // atomic_increment adds one to *p, in global or shared memory, and returns what it was. Between two barriers nothing else may
 // reach *p.
 DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
+// atomic_add adds n likewise.
+DEVICE int atomic_add(int *p, int n) { return atomicAdd(p, n); }
 
 DEVICE float f16_to_f32(uint16_t h) {
 	float f;
@@ -181,7 +187,11 @@ DEVICE int block_z() { return emu::block(2); }
 DEVICE void barrier() { emu::barrier(); }
 DEVICE void warp_barrier() { emu::warp_barrier(); }
 DEVICE float shuffle_xor(float v, int mask) { return emu::shuffle_xor(v, mask); }
-DEVICE int atomic_increment(int *p) { return emu::atomic_increment(p); }
+DEVICE int shuffle(int v, int lane) { return emu::shuffle(v, lane); }
+DEVICE uint32_t warp_ballot(bool p) { return emu::ballot(p); }
+DEVICE int bits_set(uint32_t x) { return __builtin_popcount(x); }
+DEVICE int atomic_increment(int *p) { return emu::atomic_add(p, 1); }
+DEVICE int atomic_add(int *p, int n) { return emu::atomic_add(p, n); }
 
 #define EMU_MMA(name, type, Parts)                                                                          \
 	DEVICE void name(type (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {                        \

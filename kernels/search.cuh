@@ -4,7 +4,8 @@
 //
 // A candidate is a key: one integer whose order is that of hits, above the score mapped to an unsigned number of the same
 // order, below the complement of the row. Keys are distinct, so that the k best do not depend on the order of arrival, which
-// is left to chance. 0 is nobody; a key with 0 above is a row that is still to be scored.
+// is left to chance. 0 is nobody. Rows are fewer than 2^31; the highest bit of their complement is 0 in the key of a row that is still to
+// be scored, which has above what its score is certain to reach, mapped likewise, or 0 where that is not known.
 #pragma once
 
 #include "ptx.cuh"
@@ -78,19 +79,40 @@ DEVICE float score_of(Key k) {
 	return bits_to_f32(o >> 31 ? o & 0x7fffffffu : ~o);
 }
 
+// unscored_key is the key of a row that is still to be scored; above is its upper half.
+DEVICE Key unscored_key(uint32_t above, int row) { return Key(above) << 32 | (~uint32_t(row) & 0x7fffffffu); }
+DEVICE bool is_unscored(Key k) { return k && !(uint32_t(k) >> 31); }
+// row_of is the row of a key of either kind.
+DEVICE int row_of(Key k) { return int(~uint32_t(k) & 0x7fffffffu); }
+
 DEVICE bool skipped(const SearchArgs &a, int row) { return a.skip && a.skip[row / 32] >> row % 32 & 1; }
 
-// append adds a candidate; the host sees to it that there is room.
-DEVICE void append(const SearchArgs &a, int query, Key k) {
-	const int at = atomic_increment(&a.counts[query]);
+// store puts a candidate in its place; the host sees to it that there is room.
+DEVICE void store(const SearchArgs &a, int query, int at, Key k) {
 	if (at < a.room) a.keys[(long)query * a.room + at] = k;
 }
 
-// offer adds the chunk's row with its score, unless the k best so far are better. A NaN passes no comparison.
-DEVICE void offer(const SearchArgs &a, int query, int row, float score, Key floor) {
-	if (!(score >= score_of(floor)) || skipped(a, row)) return;
-	const Key k = key_of(score, a.first + row);
-	if (k > floor) append(a, query, k);
+// append adds candidates, one of each lane with add. Same lanes, 16 or 32, have the same query: they take their places together, since
+// atomic operations on one number come one after the other. All lanes of the warp must call it.
+template <int Same>
+DEVICE void append(const SearchArgs &a, int query, bool add, Key k) {
+	const uint32_t all = warp_ballot(add);
+	if (!all) return;
+	const int lane = thread_index() % 32, in = lane % Same;
+	const uint32_t mine = Same == 32 ? all : all >> (lane - in) & 0xffffu;
+	int at = 0;
+	if (in == 0 && mine) at = atomic_add(&a.counts[query], bits_set(mine));
+	at = shuffle(at, lane - in);
+	if (add) store(a, query, at + bits_set(mine & ((1u << in) - 1)), k);
+}
+
+// offer appends the chunk's row with its score where there is one, unless the k best so far are better. A NaN passes no comparison. All lanes
+// of the warp must call it, as for append.
+template <int Same>
+DEVICE void offer(const SearchArgs &a, int query, bool there, int row, float score, Key floor) {
+	const bool pass = there && score >= score_of(floor) && !skipped(a, row);
+	const Key k = pass ? key_of(score, a.first + row) : 0;
+	append<Same>(a, query, pass && k > floor, k);
 }
 
 // A tile of scores in threads: thread (tr, tq) of Rows x Queries has RT rows tr + i*Rows and QT queries tq + j*Queries.

@@ -9,7 +9,9 @@
 //	|s - q'.x| <= 2.5 n u |q'||x|,    |S - q.x| <= n u / (1 - n u) |q||x|,    |q.x - q'.x| <= |q - q'||x|
 //
 // and S <= s + slack |x| + least, where slack is |q - q'| + (4 n + 64) u (|q| + |q'|), which leaves room for the rounding of this very
-// sum, and least what underflow can take. Where anything overflows slack or |x| is infinite, and no row is passed by.
+// sum, and least what underflow can take. Where anything overflows slack or |x| is infinite, and no row is passed by. The differences
+// above are bounded in both directions: S >= s - slack |x| - least too, as long as the bound is finite, and so candidates are narrowed down
+// before they are scored (searchselect.cu).
 //
 // search_norms: |x|, rounded up: the root of the sum of squares has a relative error below (n + 2) u / 2 + u; squares of elements
 // below 2^-63 may vanish. A warp a row.
@@ -79,6 +81,11 @@ struct NormBound {
 					most[i / 2][j / 2][at] = fmaf(slack, norm[i], sum[i / 2][j / 2][at]) + a.least;
 				}
 			}
+		}
+
+		uint32_t reached(const BoundArgs &a, const Term &t, int i, float most) const {
+			const float score = most - 2 * fmaf(t.slack, norm[i], a.least), most_finite = 3.4028235e38f;
+			return most <= most_finite && score >= -most_finite ? ordered(score) : 0;
 		}
 	};
 };

@@ -39,16 +39,16 @@ DEVICE void coarse(const CoarseArgs &a) {
 	UNROLL
 	for (int i = 0; i < 2; i++) {
 		const int row = row0 + thread_index() + i * 128;
-		if (row >= a.s.hi || skipped(a.s, row)) continue;
-		const float c = a.scale[row], loss = a.loss[row], size = c < 0 ? -c : c;
+		const bool there = row < a.s.hi && !skipped(a.s, row);
+		const float c = there ? a.scale[row] : 0, loss = there ? a.loss[row] : 0, size = c < 0 ? -c : c;
 		UNROLL
 		for (int j = 0; j < QT; j++) {
 			const int query = query0 + j;
-			if (query >= a.s.count) continue;
+			if (query >= a.s.count) break;
 			const CoarseQuery q = a.bounds[query];
 			const float most = fmaf(c, score[i][j], fmaf(size, q.slack, fmaf(loss, q.reach, q.base)));
-			if (most < score_of(a.s.floors[query]) && fmaf(size, a.spread, loss) < q.limit) continue;
-			append(a.s, query, ~uint32_t(a.s.first + row));
+			const bool below = most < score_of(a.s.floors[query]) && fmaf(size, a.spread, loss) < q.limit;
+			append<32>(a.s, query, there && !below, unscored_key(0, a.s.first + row));
 		}
 	}
 }

@@ -135,6 +135,9 @@ struct CodeBound {
 				}
 			}
 		}
+
+		// What codes know of a score is too little for a selection.
+		uint32_t reached(const CodesArgs &, const Term &, int, float) const { return 0; }
 	};
 };
 

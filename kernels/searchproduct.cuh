@@ -10,7 +10,8 @@
 // next one's bytes are on their way. So a row's bytes are all that moves, copies never stop, and what a block has to do before its
 // first product and behind its last is done once.
 //
-// A Bound says what is kept of the sums: its Terms of every query lie in shared memory, its Rows in registers.
+// A Bound says what is kept of the sums: its Terms of every query lie in shared memory, its Rows in registers, which make bounds of sums and, of a
+// bound, what the score is certain to reach, as keys have it.
 #pragma once
 
 #include "search.cuh"
@@ -91,22 +92,58 @@ DEVICE void load_terms(const Args &a, typename Bound::Term *terms, int query0, i
 		terms[i] = query0 + i < a.s.count ? Bound::term(a, query0 + i) : typename Bound::Term();
 }
 
-// keep appends what the bounds let pass.
+// keep appends what the bounds let pass. A warp takes the places of eight queries in every eight of its lanes' at once: lanes that share
+// queries count what each has of which, and lane 4g + t asks for places for the g-th query of lanes t. So a warp waits for an atomic operation
+// once for 32 queries, however many candidates there are.
 template <class Bound, class Args, int RT, int QB, class S>
 DEVICE void keep(const Args &a, const typename Bound::Term *terms, int row0, int query0, int wq, const typename Bound::template Rows<RT> &rows, S (&sum)[RT][QB][4]) {
-	const int lane = thread_index() % 32;
+	constexpr int R = 2 * RT, all = 2 * QB, Some = all < 8 ? all : 8; // rows of a thread, its queries, and how many of them at a time
+	constexpr uint32_t some_rows = (1u << R) - 1;
+	static_assert(Some * R <= 32 && all % Some == 0, "passed is a word");
+	const int lane = thread_index() % 32, mine = lane / 4;
 	float most[RT][QB][4];
 	rows.bound(a, terms + wq + lane % 4 * 2, query0 + wq + lane % 4 * 2, sum, most);
 	UNROLL
-	for (int j = 0; j < 2 * QB; j++) {
-		const int q = wq + 8 * (j / 2) + lane % 4 * 2 + j % 2, query = query0 + q;
-		if (query >= a.s.count) continue;
-		const float floor = terms[q].floor;
+	for (int first = 0; first < all; first += Some) {
+		uint32_t passed = 0; // R bits of each query
 		UNROLL
-		for (int i = 0; i < 2 * RT; i++) {
-			const int row = row0 + 8 * i + lane / 4;
-			if (most[i / 2][j / 2][i % 2 * 2 + j % 2] < floor || row >= a.s.hi || skipped(a.s, row)) continue; // a NaN goes on
-			append(a.s, query, ~uint32_t(a.s.first + row));
+		for (int j = first; j < first + Some; j++) {
+			const int q = wq + 8 * (j / 2) + lane % 4 * 2 + j % 2;
+			if (query0 + q >= a.s.count) continue;
+			const float floor = terms[q].floor;
+			UNROLL
+			for (int i = 0; i < R; i++) {
+				const int row = row0 + 8 * i + lane / 4;
+				if (most[i / 2][j / 2][i % 2 * 2 + j % 2] < floor || row >= a.s.hi || skipped(a.s, row)) continue; // a NaN goes on
+				passed |= 1u << ((j - first) * R + i);
+			}
+		}
+		if (!warp_ballot(passed != 0)) continue;
+		uint32_t counts[2] = {}, before[2] = {}; // bytes by query: of the lanes that share it, and of those in front of this one
+		UNROLL
+		for (int j = 0; j < Some; j++) counts[j / 4] |= uint32_t(bits_set(passed >> (j * R) & some_rows)) << 8 * (j % 4);
+		UNROLL
+		for (int d = 4; d < 32; d *= 2) {
+			UNROLL
+			for (int h = 0; h < (Some + 3) / 4; h++) {
+				const uint32_t other = f32_to_bits(shuffle_xor(bits_to_f32(counts[h]), d));
+				if (lane & d) before[h] += other;
+				counts[h] += other;
+			}
+		}
+		int base = 0;
+		const int places = mine < Some ? int((mine < 4 ? counts[0] : counts[1]) >> 8 * (mine % 4) & 255) : 0;
+		if (places) base = atomic_add(&a.s.counts[query0 + wq + 8 * ((first + mine) / 2) + lane % 4 * 2 + mine % 2], places);
+		UNROLL
+		for (int j = first; j < first + Some; j++) {
+			const int query = query0 + wq + 8 * (j / 2) + lane % 4 * 2 + j % 2;
+			int at = shuffle(base, 4 * (j - first) + lane % 4) + int(before[(j - first) / 4] >> 8 * ((j - first) % 4) & 255);
+			UNROLL
+			for (int i = 0; i < R; i++) {
+				if (!(passed >> ((j - first) * R + i) & 1)) continue;
+				const uint32_t least = rows.reached(a, terms[query - query0], i, most[i / 2][j / 2][i % 2 * 2 + j % 2]);
+				store(a.s, query, at++, unscored_key(least, a.s.first + row0 + 8 * i + lane / 4));
+			}
 		}
 	}
 }

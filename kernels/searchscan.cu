@@ -21,12 +21,12 @@ DEVICE void scan(const SearchArgs &a) {
 	UNROLL
 	for (int j = 0; j < QT; j++) {
 		const int query = query0 + tq + j * Queries;
-		if (query >= a.count) continue;
-		const Key floor = a.floors[query];
+		const bool there = query < a.count;
+		const Key floor = there ? a.floors[query] : 0;
 		UNROLL
 		for (int i = 0; i < RT; i++) {
 			const int row = row0 + tr + i * Rows;
-			if (row < a.hi) offer(a, query, row, score[i][j], floor);
+			offer<Rows == 16 ? 16 : 32>(a, query, there && row < a.hi, row, score[i][j], floor);
 		}
 	}
 }

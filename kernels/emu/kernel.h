@@ -22,7 +22,9 @@ int block(int axis);
 void barrier();
 void warp_barrier();
 float shuffle_xor(float v, int mask);
-int atomic_increment(int *p);
+int shuffle(int v, int lane);
+uint32_t ballot(bool p);
+int atomic_add(int *p, int n);
 void *shared_memory();
 
 // Four words of a fragment, in registers.

@@ -7,14 +7,28 @@
 
 namespace emu {
 
-float shuffle_xor(float v, int mask) {
+// word returns another lane's word.
+static uint32_t word(uint32_t v, unsigned from) {
 	Worker *w = current;
-	unsigned lane = w->thread % 32, from = lane ^ unsigned(mask);
 	if (from >= 32 || from + w->thread / 32 * 32 >= w->run->launch.block) w->fail(false, "shuffle from lane %u, which does not exist", from);
 	Exchange &x = w->exchange();
-	memcpy(&x.in[lane][0], &v, 4);
+	x.in[w->thread % 32][0] = v;
 	w->collective(Shuffle);
-	return bits_to_f32(x.in[from][0]);
+	return x.in[from][0];
+}
+
+float shuffle_xor(float v, int mask) { return bits_to_f32(word(f32_to_bits(v), current->thread % 32 ^ unsigned(mask))); }
+
+int shuffle(int v, int lane) { return int(word(uint32_t(v), unsigned(lane))); }
+
+uint32_t ballot(bool p) {
+	Worker *w = current;
+	Exchange &x = w->exchange();
+	x.in[w->thread % 32][0] = p;
+	w->collective(Shuffle);
+	uint32_t all = 0;
+	for (unsigned lane = 0; lane < 32 && lane + w->thread / 32 * 32 < w->run->launch.block; lane++) all |= x.in[lane][0] << lane;
+	return all;
 }
 
 // give hands a lane's pieces of a product over and returns its piece of the result.

@@ -116,9 +116,9 @@ void Worker::sent(uint8_t *p, size_t n) {
 	for (size_t i = 0; i < n / granule; i++) shared->shadow[first + i].written.store(0, std::memory_order_relaxed);
 }
 
-int atomic_increment(int *p) {
+int atomic_add(int *p, int n) {
 	current->reach(uintptr_t(p), sizeof *p);
-	return __atomic_fetch_add(p, 1, __ATOMIC_RELAXED);
+	return __atomic_fetch_add(p, n, __ATOMIC_RELAXED);
 }
 
 static void check(void *p, size_t n, bool store) {

@@ -30,6 +30,7 @@ type search struct {
 	memory     searchMemory
 	launches   map[launchKey]*driver.Launch
 	shape      searchShape
+	pending    *pendingScores // of candidates
 	feed       feed
 	bounds     boundQueries
 	codes      codeQueries
@@ -49,7 +50,7 @@ const (
 	keyBytes     = 8  // of a candidate
 	firstSlice   = 4096
 	growth       = 8    // of slices, by the rows before: so many times k candidates are expected of one
-	maxSorted    = 2048 // hits that search_sort orders in shared memory; more are ordered by the host
+	maxSorted    = 2048 // candidates that search_sort orders in shared memory; more are ordered by the host
 )
 
 var errSearchClosed = errors.New("search is closed")
@@ -78,7 +79,7 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		return s.errorf("k is %d; 1 to %d are possible", k, maxRow)
 	}
 	return s.dev.do("begin search", func() error {
-		s.nq, s.k, s.seen, s.bound, s.selected = 0, k, 0, 0, 0
+		s.nq, s.k, s.seen, s.bound, s.selected, s.pending = 0, k, 0, 0, 0, nil
 		s.feed.noRows, s.feed.noCodeSpace = false, false
 		m := &s.memory
 		for _, need := range []struct {
@@ -96,7 +97,10 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		if err := errors.Join(driver.Zero(m.floors.ptr, int64(keyBytes*nq), s.dev.stream), driver.Zero(m.counts.ptr, int64(4*nq), s.dev.stream)); err != nil {
 			return err
 		}
-		padded := make([]float32, nq*s.depth)
+		padded := s.bounds.padded
+		if len(padded) != nq*s.depth {
+			padded = make([]float32, nq*s.depth)
+		}
 		for q := range nq {
 			copy(padded[q*s.depth:], queries[q*s.dim:(q+1)*s.dim])
 		}
@@ -152,7 +156,7 @@ func (s *search) Feed(first int, c runtime.Chunk) error {
 			}
 			at += n
 		}
-		return nil
+		return s.settle() // while the chunk's rows are known
 	}
 	return s.dev.do("search", func() error {
 		return s.dev.observed(runtime.Event{Name: "search", Work: runtime.SearchWork(c, s.nq, s.dim)}, scan)
@@ -188,10 +192,12 @@ func (s *search) Finish(hits []runtime.Hit, counts []int) error {
 		return nil
 	}
 	merge := func() error {
-		if err := s.shrink(); err != nil {
-			return err
+		if s.bound > maxSorted {
+			if err := s.shrink(); err != nil {
+				return err
+			}
 		}
-		if s.k <= maxSorted {
+		if s.bound <= maxSorted {
 			return s.sorted(hits, counts)
 		}
 		return s.unsorted(hits, counts)
@@ -212,13 +218,20 @@ func (s *search) sorted(hits []runtime.Hit, counts []int) error {
 	}
 	clear(counts[:s.nq])
 	return s.dev.download(s.memory.out.ptr, keyBytes*s.nq*k, func(piece []byte, off int) {
-		for i := range len(piece) / keyBytes {
-			at := off/keyBytes + i
-			if key := binary.LittleEndian.Uint64(piece[keyBytes*i:]); key != 0 {
-				hits[at/k*s.k+at%k] = hit(key)
-				counts[at/k]++
+		first, end := off/keyBytes, (off+len(piece))/keyBytes
+		queries := blocks(end, k) - first/k
+		queriesInParts(queries, end-first, func(lo, hi int) {
+			for q := first/k + lo; q < first/k+hi; q++ {
+				for at := max(first, q*k); at < min(end, (q+1)*k); at++ {
+					key := binary.LittleEndian.Uint64(piece[keyBytes*(at-first):])
+					if key == 0 {
+						break
+					}
+					hits[q*s.k+at-q*k] = hit(key)
+					counts[q]++
+				}
 			}
-		}
+		})
 	})
 }
 

@@ -141,7 +141,7 @@ func TestSearchRoundedQueries(t *testing.T) {
 }
 
 // A profiled search reports the kernels of every feed and of the merge, and what they read, write and compute: scans all rows,
-// rescoring what bounds let pass, selections every candidate. Hits are the same.
+// rescoring what bounds let pass and selections leave, selections every candidate. Hits are the same.
 func TestSearchProfile(t *testing.T) {
 	const dim, rows, nq, k, step = 24, 300, 2, 5, 128
 	d := open(t, cuda.Options{})
@@ -169,13 +169,13 @@ func TestSearchProfile(t *testing.T) {
 		t.Errorf("hits %v, without a profile %v", got, want)
 	}
 
-	// All scores, and how many of rows [lo, hi) come before the k best of those in front of lo, or nearly.
+	// All scores, and how many of rows [lo, hi) come before the k best of those in front of end, or nearly.
 	all, counts := find(t, d, queries, dim, rows, rows, g)
-	passing := func(lo, hi int, margin float32) (n int) {
+	passing := func(lo, hi, end int, margin float32) (n int) {
 		for q := range nq {
 			hits := all[q*rows:][:counts[q]]
 			floor := float32(math.Inf(-1))
-			if before := slices.DeleteFunc(slices.Clone(hits), func(h runtime.Hit) bool { return h.Row >= lo }); len(before) > 0 {
+			if before := slices.DeleteFunc(slices.Clone(hits), func(h runtime.Hit) bool { return h.Row >= end }); len(before) > 0 {
 				floor = before[k-1].Score
 			}
 			for _, h := range hits {
@@ -186,35 +186,48 @@ func TestSearchProfile(t *testing.T) {
 		}
 		return n
 	}
-	next := func(name string, flop, bytes int) {
+	first := func() (k runtime.Kernel) {
 		t.Helper()
 		if len(kernels) == 0 {
-			t.Fatalf("no %s", name)
+			t.Fatal("too few kernels")
 		}
-		if k := kernels[0]; k.Name != name || k.FLOP != float64(flop) || k.Bytes != float64(bytes) {
+		k, kernels = kernels[0], kernels[1:]
+		return k
+	}
+	next := func(name string, flop, bytes int) {
+		t.Helper()
+		if k := first(); k.Name != name || k.FLOP != float64(flop) || k.Bytes != float64(bytes) {
 			t.Errorf("%s does %v FLOP and %v bytes; %s does %d and %d", k.Name, k.FLOP, k.Bytes, name, flop, bytes)
 		}
-		kernels = kernels[1:]
 	}
 	const key = 8
-	selected := func(n int) int { return key*(n+min(n, nq*k)) + nq*(key+4) }
-	next("search_scan4_f16", 2*step*dim*nq, step*2*dim)
-	next("search_select", 0, selected(passing(0, step, 0)))
-	for lo := step; lo < rows; lo += step {
+	chosen := func(name string, least, most int) {
+		t.Helper()
+		selected := func(n int) float64 { return float64(key*(n+min(n, nq*k)) + nq*(key+4)) }
+		if k := first(); k.Name != name || k.FLOP != 0 || k.Bytes < selected(least) || k.Bytes > selected(most) {
+			t.Errorf("%s does %v FLOP and %v bytes; %s of %d to %d candidates", k.Name, k.FLOP, k.Bytes, name, least, most)
+		}
+	}
+	const margin, nans = .01, 2 * nq // rows 5 and 6 have one
+	for lo := 0; lo < rows; lo += step {
 		n := min(step, rows-lo)
 		next("search_norms_f16", 2*n*dim, n*(2*dim+4))
 		next("search_resident16_f16", 2*n*dim*nq, n*(2*dim+4))
+		end := lo // of the rows that the floors are of when candidates are scored
+		if lo < 2*step {
+			end = lo + n
+			chosen("search_narrow_f16", passing(lo, end, lo, 0), nq*(k+1)+passing(lo, end, lo, margin)+nans)
+		}
 		if len(kernels) == 0 {
-			t.Fatal("nothing is scored again")
+			t.Fatal("nothing is scored")
 		}
 		passed := int(kernels[0].FLOP) / (2 * dim)
-		if least, most := passing(lo, lo+n, 0), passing(lo, lo+n, .01); passed < least || passed > most {
-			t.Errorf("%d candidates are scored again, %d to %d reach the floor", passed, least, most)
+		if least, most := passing(lo, lo+n, end, 0), passing(lo, lo+n, end, margin)+nans; passed < least || passed > most {
+			t.Errorf("%d candidates are scored, %d to %d reach the floor", passed, least, most)
 		}
 		next("search_rescore_f16", 2*passed*dim, passed*(2*dim+2*key)+nq*(4*dim+key+4))
-		next("search_select", 0, selected(nq*k+passed)) // after the last slice in the merge
 	}
-	next("search_sort", 0, selected(nq*k))
+	chosen("search_sort", nq*k, nq*rows)
 	if len(kernels) > 0 {
 		t.Errorf("more kernels: %v", kernels)
 	}

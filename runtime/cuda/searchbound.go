@@ -8,6 +8,8 @@ import (
 	goruntime "runtime"
 	"sync"
 
+	"gorgonia.org/cu"
+
 	"isearle/runtime"
 	"isearle/runtime/cuda/driver"
 )
@@ -87,15 +89,91 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 	if err != nil {
 		return err
 	}
-	return s.rescore(a, c.DType, passed)
+	s.pending = &pendingScores{bounds: b, dt: c.DType, passed: passed}
+	if !s.shape.narrow {
+		return s.settle()
+	}
+	return nil
+}
+
+// pendingScores are those of candidates that bounds have let pass and nothing has scored yet: all of one chunk.
+type pendingScores struct {
+	bounds boundArgs // of the latest slice
+	dt     runtime.DType
+	passed float64 // of the latest slice, for a profile
+}
+
+// settle scores what is pending.
+func (s *search) settle() error {
+	p := s.pending
+	if p == nil {
+		return nil
+	}
+	s.pending = nil
+	if s.shape.narrow {
+		var err error
+		if p.passed, err = s.unscored(); err != nil {
+			return err
+		}
+	}
+	return s.rescore(p.bounds.searchArgs, p.dt, p.passed)
+}
+
+// unscored is how many candidates have no score yet, if a profile wants to know.
+func (s *search) unscored() (n float64, err error) {
+	if !s.dev.profile.on() {
+		return 0, nil
+	}
+	counts := make([]int32, s.nq)
+	if err := s.downloadInts(s.memory.counts.ptr, counts); err != nil {
+		return 0, err
+	}
+	for q, count := range counts {
+		words := make([]int32, 2*count)
+		if err := s.downloadInts(s.memory.keys.ptr+cu.DevicePtr(keyBytes*q*s.room), words); err != nil {
+			return 0, err
+		}
+		for i := 0; i < len(words); i += 2 {
+			if words[i] >= 0 && (words[i] != 0 || words[i+1] != 0) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// narrowArgs are NarrowArgs.
+type narrowArgs struct {
+	searchArgs
+	Norms, Slack, Raised uint64
+	Least                float32
+	K, Most, Threads     int32
+}
+
+// narrowed is how many candidates search_narrow may leave a query: far more than the bounds of unit vectors, of which two in a
+// thousand are between those of a score in f16, need.
+func (s *search) narrowed() int { return 2*s.k + 64 }
+
+// narrow leaves each query the candidates that may be among its k best, before they are scored, and raises the floors.
+func (s *search) narrow() error {
+	n, err := s.candidates()
+	if err != nil {
+		return err
+	}
+	b := &s.pending.bounds
+	a := narrowArgs{searchArgs: b.searchArgs, Norms: b.Norms, Slack: b.Slack, Raised: uint64(s.memory.floors.ptr), Least: b.Least, K: int32(s.k),
+		Most: int32(s.narrowed()), Threads: int32(s.selectThreads())}
+	a.Keys, a.Room = uint64(s.memory.keys.ptr), int32(s.room)
+	return s.launch("searchselect.cu", "search_narrow_"+s.pending.dt.String(),
+		driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: int(a.Threads), Shared: selectShared}, bytesOf(&a),
+		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: keyBytes*(n+min(n, float64(s.nq*s.k))) + float64(s.nq)*(keyBytes+4)})
 }
 
 // rescoreArgs are RescoreArgs.
 type rescoreArgs struct {
 	searchArgs
-	Places            uint64
-	SliceLo, From, To int32
-	_                 int32
+	Places                   uint64
+	SliceLo, From, To, Parts int32
 }
 
 // rescore scores what bounds have let pass; passed is how many candidates that are, for a profile.
@@ -103,17 +181,19 @@ func (s *search) rescore(a searchArgs, dt runtime.DType, passed float64) error {
 	return s.rescoreRows(rescoreArgs{searchArgs: a}, dt, passed)
 }
 
+// rescoreShared is three pieces of 128 bytes for each thread.
+const rescoreShared = 3 * 128 * 128
+
 func (s *search) rescoreRows(a rescoreArgs, dt runtime.DType, passed float64) error {
 	w := runtime.Work{Rows: s.nq, DType: runtime.F32, FLOP: 2 * passed * float64(s.dim),
 		Bytes: passed*float64(s.dim*dt.Size()+2*keyBytes) + float64(s.nq)*float64(4*s.dim+keyBytes+4)}
-	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: s.candidateGrid(), Block: 128}, bytesOf(&a), w)
+	a.Keys, a.Room = uint64(s.memory.keys.ptr), int32(s.room)
+	a.Parts = int32(s.candidateParts())
+	return s.launch("searchselect.cu", "search_rescore_"+dt.String(), driver.Config{Grid: [3]int{s.nq, int(a.Parts), 1}, Block: 128, Shared: rescoreShared}, bytesOf(&a), w)
 }
 
-// candidateGrid is that of kernels which go through candidates.
-func (s *search) candidateGrid() [3]int {
-	const parts = 4 // candidate_parts
-	return [3]int{s.nq, parts, 1}
-}
+// candidateParts is how many blocks go through a query's candidates: few queries keep the device busy too.
+func (s *search) candidateParts() int { return max(4, min(32, 8*s.shape.processors/s.nq)) }
 
 // roundQueries makes the queries in the rows' type, and their slack, where scanBounds may need them.
 func (s *search) roundQueries(dt runtime.DType) error {

@@ -55,8 +55,7 @@ type (
 	wantedArgs struct {
 		searchArgs
 		Marks, Places, List uint64
-		SliceLo             int32
-		_                   int32
+		SliceLo, Parts      int32
 	}
 )
 
@@ -334,11 +333,11 @@ func (s *search) rescoreFromHost(a searchArgs, at int, c runtime.Chunk, passed f
 	list := m.wanted.ptr
 	marks := list + cu.DevicePtr(4*(1+n))
 	places := marks + cu.DevicePtr(4*n)
-	w := wantedArgs{searchArgs: a, Marks: uint64(marks), Places: uint64(places), List: uint64(list), SliceLo: int32(at)}
+	w := wantedArgs{searchArgs: a, Marks: uint64(marks), Places: uint64(places), List: uint64(list), SliceLo: int32(at), Parts: int32(s.candidateParts())}
 	if err := errors.Join(driver.Zero(list, 4, s.dev.stream), driver.Zero(marks, int64(4*n), s.dev.stream)); err != nil {
 		return err
 	}
-	if err := s.launch("searchselect.cu", "search_wanted", driver.Config{Grid: s.candidateGrid(), Block: 128}, bytesOf(&w),
+	if err := s.launch("searchselect.cu", "search_wanted", driver.Config{Grid: [3]int{s.nq, int(w.Parts), 1}, Block: 128}, bytesOf(&w),
 		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: passed * (keyBytes + 4)}); err != nil {
 		return err
 	}

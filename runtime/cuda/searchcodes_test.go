@@ -22,7 +22,7 @@ import (
 
 // measuredShape gives the kernels and slices that kernels/RESULTS.md has measurements of.
 func measuredShape(s *searchShape) {
-	s.tensorFrom, s.residentTo, s.keyBudget = tensorFromGDDR, 0, leastKeyBudget
+	s.tensorFrom, s.residentTo, s.keyBudget, s.narrow, s.candidates = tensorFromGDDR, 0, leastKeyBudget, false, 0
 }
 
 // shaped is a device whose searches have another shape.
@@ -287,6 +287,78 @@ func TestSearchLongSlices(t *testing.T) {
 	}
 }
 
+// Bounds of 16-bit rows find the floors and most of the k best: little more than k rows of a chunk are scored for a query, once for all slices of
+// one that is kept. Where rounded queries have other rows for the best, and where more rows than stay are as good, within what
+// bounds know, hits are the same.
+func TestSearchNarrows(t *testing.T) {
+	const rows, dim, k, step = 4800, 24, 20, 832
+	random := randomRows(13, 14)
+	d := opened(t)
+	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16} {
+		ulp := map[runtime.DType]float32{runtime.F16: 0x1p-10, runtime.BF16: 0x1p-7}[dt]
+		for name, row := range map[string]func(int, []float32){
+			"random": random,
+			"other order": func(r int, x []float32) {
+				switch r % 100 {
+				case 0: // the best
+					x[r/100%12*2] = 1
+				case 50: // of rounded queries
+					x[r/100%12*2+1] = 1 - ulp/2
+				}
+			},
+			"ascending": func(r int, x []float32) {
+				for j := range x {
+					x[j] = 1
+					if j < 1+r*dim/rows {
+						x[j] += ulp
+					}
+				}
+			},
+		} {
+			c := codedGallery(dt, rows, dim, row)
+			c.Coarse = nil
+			for _, nq := range []int{3, 40, 70} {
+				if dt == runtime.BF16 && nq != 40 {
+					continue
+				}
+				queries := make([]float32, nq*dim)
+				random(0, queries)
+				if name != "random" {
+					for i := range queries { // which rounding takes down and up
+						queries[i] = 1 + .49*ulp + .02*ulp*float32(i%2)
+					}
+				}
+				for step, fixed := range map[int]bool{step: false, rows: true} {
+					c.Fixed = fixed
+					x, err := shaped{d, func(s *searchShape) { s.tensorFrom, s.processors = 2, 40 }}.NewSearch(dim)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer x.Close()
+					scored := 0.0
+					d.Profile(func(e runtime.Event) {
+						for _, k := range e.Kernels {
+							if strings.HasPrefix(k.Name, "search_rescore") {
+								scored += k.FLOP / (2 * dim)
+							}
+						}
+					})
+					hits, counts := scanChunks(t, x, queries, nq, k, step, dim, c)
+					d.Profile(nil)
+					wantHits(t, hits, counts, queries, nq, k, dim, c)
+					used := kernelsOf(x)
+					if !used["search_narrow_"+dt.String()] || used["search_scan4_"+dt.String()] {
+						t.Errorf("kernels %v", used)
+					}
+					if least, most := float64(nq*k), float64(nq*4*k); fixed && name == "random" && (scored < least || scored > most) {
+						t.Errorf("%s, %d queries: %v rows are scored", dt, nq, scored)
+					}
+				}
+			}
+		}
+	}
+}
+
 // 1,024 queries, k of which is more than some slices have: from the host and from the device.
 func TestSearchManyByCodes(t *testing.T) {
 	const rows, dim, nq, k = 600, 48, 1024, 3
@@ -452,7 +524,7 @@ func TestGather(t *testing.T) {
 
 // BenchmarkSearchShapes times searches by the kernels in use and by those that were there before, on a chip: what searchShape should be.
 func BenchmarkSearchShapes(b *testing.B) {
-	const dim, k = 512, 50
+	const dim = 512
 	d := opened(b)
 	rows := 1 << 20
 	if strings.HasPrefix(d.name, "emulated") {
@@ -479,19 +551,24 @@ func BenchmarkSearchShapes(b *testing.B) {
 	streamed.Fixed, streamedFloats.Fixed = false, false
 	queries := slices.Clone(values[:1024*dim])
 	none := func(*searchShape) {}
+	atOnce := func(s *searchShape) { s.narrow, s.candidates = false, 0 }
 	for _, c := range []struct {
 		name   string
 		chunk  runtime.Chunk
 		change func(*searchShape)
+		k      int
 		nq     []int
 	}{
-		{"f16", halves, none, []int{2, 4, 8, 16, 64, 1024}},
-		{"f16, as before", halves, measuredShape, []int{2, 4, 8, 16, 64, 1024}},
-		{"f32", floats, none, []int{8, 64}},
-		{"codes", coded, none, []int{1, 2, 8, 64, 1024}},
-		{"codes, as before", coded, measuredShape, []int{2, 8}},
-		{"f32 from the host", streamedFloats, none, []int{8}},
-		{"codes from the host", streamed, none, []int{8, 64, 1024}},
+		{"f16, k 2048", halves, none, 2048, []int{1, 64}},
+		{"f16, k 2048, scored at once", halves, atOnce, 2048, []int{1, 64}},
+		{"f16", halves, none, 50, []int{1, 2, 4, 8, 16, 64, 1024}},
+		{"f16, scored at once", halves, atOnce, 50, []int{2, 8, 64, 1024}},
+		{"f16, as before", halves, measuredShape, 50, []int{2, 8, 64}},
+		{"f32", floats, none, 50, []int{8, 64}},
+		{"codes", coded, none, 50, []int{1, 2, 8, 64, 1024}},
+		{"codes, as before", coded, measuredShape, 50, []int{2, 8}},
+		{"f32 from the host", streamedFloats, none, 50, []int{8}},
+		{"codes from the host", streamed, none, 50, []int{8, 64, 1024}},
 	} {
 		for _, nq := range c.nq {
 			b.Run(fmt.Sprintf("%s/%d", c.name, nq), func(b *testing.B) {
@@ -500,9 +577,9 @@ func BenchmarkSearchShapes(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer x.Close()
-				hits, counts := make([]runtime.Hit, nq*k), make([]int, nq)
+				hits, counts := make([]runtime.Hit, nq*c.k), make([]int, nq)
 				run := func() {
-					if err := errors.Join(x.Begin(queries[:nq*dim], nq, k), x.Feed(0, c.chunk), x.Finish(hits, counts)); err != nil {
+					if err := errors.Join(x.Begin(queries[:nq*dim], nq, c.k), x.Feed(0, c.chunk), x.Finish(hits, counts)); err != nil {
 						b.Fatal(err)
 					}
 				}

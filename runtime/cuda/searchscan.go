@@ -21,7 +21,7 @@ type (
 	}
 	selectArgs struct {
 		Keys, Floors, Counts, Out uint64
-		Room, K                   int32
+		Room, K, Threads, Size    int32
 	}
 )
 
@@ -55,14 +55,24 @@ func (k scanKernel) shared(dt runtime.DType) int {
 	return scanStages * (k.rows*k.step + k.queries*k.step/dt.Size()*4)
 }
 
-// slice is the number of rows that the next slice may have.
-func (s *search) slice() int {
-	return min(max(firstSlice, growth*s.seen), max(firstSlice, s.shape.keyBudget/keyBytes/s.nq))
+// slice is the number of rows that the next slice of a chunk may have. All rows of the first one are candidates, so that it is
+// several times k, or nothing would be gained by it. Where candidates are cheap, a slice has thousands of them rather than
+// another slice behind it: what bounds by codes let pass costs a row each.
+func (s *search) slice(c runtime.Chunk) int {
+	times := growth
+	if !s.hasCodes(c) {
+		times = max(growth, s.shape.candidates/s.k)
+	}
+	first := firstSlice
+	if s.shape.narrow {
+		first = max(first, growth*s.k)
+	}
+	return min(max(first, times*s.seen), max(firstSlice, s.shape.keyBudget/keyBytes/s.nq))
 }
 
 // scan compares rows of a chunk, from row at on, with the queries, and says how many.
 func (s *search) scan(first, at int, c runtime.Chunk) (int, error) {
-	key, n := chunkKey{first, c.Rows, c.DType}, min(c.Rows-at, s.slice())
+	key, n := chunkKey{first, c.Rows, c.DType}, min(c.Rows-at, s.slice(c))
 	kept := func() (k *keptRows, rows, codes bool) {
 		k = s.feed.kept[key]
 		return k, k != nil && k.rows.ptr != 0, k != nil && k.codes.ptr != 0
@@ -74,6 +84,12 @@ func (s *search) scan(first, at int, c runtime.Chunk) (int, error) {
 		n = min(n, s.slotRows(s.codesPitch()))
 	case !rows && !fromHost:
 		n = min(n, s.slotRows(s.pitchOf(c.DType)))
+	}
+	byCodes := fromHost || rows && codes && s.hasCodes(c) && s.worthBounds()
+	if byCodes {
+		if err := s.settle(); err != nil {
+			return 0, err
+		}
 	}
 	// Memory first: whoever takes it may give up what is kept.
 	err := s.makeRoom(n)
@@ -88,7 +104,7 @@ func (s *search) scan(first, at int, c runtime.Chunk) (int, error) {
 	if rows != rowsNow || codes != codesNow {
 		return 0, nil
 	}
-	if fromHost || rows && codes && s.hasCodes(c) && s.worthBounds() {
+	if byCodes {
 		err = s.scanByCodes(k, rows, first, at, n, c)
 	} else {
 		err = s.scanRows(k, first, at, n, c)
@@ -99,9 +115,14 @@ func (s *search) scan(first, at int, c runtime.Chunk) (int, error) {
 	s.seen += n
 	s.bound += n
 	if s.seen >= 2*s.selected && s.bound > s.k {
-		return n, s.shrink()
+		if err := s.shrink(); err != nil {
+			return 0, err
+		}
 	}
-	return n, nil
+	if s.feed.last != nil { // and is overwritten soon
+		err = s.settle()
+	}
+	return n, errors.Join(err, s.read())
 }
 
 // scanRows scans rows.
@@ -111,14 +132,12 @@ func (s *search) scanRows(kept *keptRows, first, at, n int, c runtime.Chunk) err
 		return err
 	}
 	a := s.args(x.ptr, x.from, x.pitch, first, at, n, c)
-	if s.worthBounds() && s.byTensor() && c.DType != runtime.F32 {
-		err = s.scanBounds(a, x, c)
-	} else {
-		k := scanFor(s.nq, c.DType)
-		err = s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
-			Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a), s.work(n, s.dim*c.DType.Size(), s.nq, runtime.F32))
+	if (s.shape.narrow || s.worthBounds()) && s.byTensor() && c.DType != runtime.F32 {
+		return s.scanBounds(a, x, c)
 	}
-	return errors.Join(err, s.read())
+	k := scanFor(s.nq, c.DType)
+	return s.launch("searchscan.cu", k.name, driver.Config{Grid: [3]int{blocks(n, k.rows), blocks(s.nq, k.queries), 1},
+		Block: k.threads, Shared: k.shared(c.DType)}, bytesOf(&a), s.work(n, s.dim*c.DType.Size(), s.nq, runtime.F32))
 }
 
 // scanByCodes scans codes, and rows where they are kept.
@@ -133,7 +152,7 @@ func (s *search) scanByCodes(kept *keptRows, rows bool, first, at, n int, c runt
 		x = &deviceRows{kept.rows.ptr, 0, s.pitchOf(c.DType), kept}
 		a = s.args(x.ptr, 0, x.pitch, first, at, n, c)
 	}
-	return errors.Join(s.scanCodes(a, x, codes, at, c), s.read())
+	return s.scanCodes(a, x, codes, at, c)
 }
 
 // worthBounds says whether bounds can be expected to pass most rows of a slice by.
@@ -163,13 +182,16 @@ func (s *search) args(x cu.DevicePtr, from, pitch, first, at, n int, c runtime.C
 
 // makeRoom sees to it that n more candidates fit each query's.
 func (s *search) makeRoom(n int) error {
-	if s.bound+n > s.room && s.bound > s.k {
+	if s.bound+n > s.room && s.bound > s.narrowed() {
 		if err := s.shrink(); err != nil {
 			return err
 		}
 	}
 	if s.bound+n <= s.room {
 		return nil
+	}
+	if err := s.settle(); err != nil {
+		return err
 	}
 	room := max(s.bound+n, min(2*s.room, s.bound+4*n, s.shape.keyBudget/keyBytes/s.nq))
 	if room > maxRow || room > 1<<40/s.nq {
@@ -201,43 +223,51 @@ func (s *search) makeRoom(n int) error {
 	return old.free()
 }
 
-// shrink leaves each query its k best candidates and raises the floors.
-func (s *search) shrink() error {
-	if s.bound > s.k {
-		if err := s.choose("search_select", selectShared, s.k); err != nil {
-			return err
-		}
+// shrink leaves each query its k best candidates, or those that may be, and raises the floors.
+func (s *search) shrink() (err error) {
+	left := s.k
+	switch {
+	case s.bound <= s.k:
+	case s.pending != nil:
+		left, err = s.narrowed(), s.narrow()
+	default:
+		threads := s.selectThreads()
+		err = s.choose("search_select", selectArgs{K: int32(s.k), Threads: int32(threads)}, selectShared)
 	}
-	s.bound, s.selected = min(s.bound, s.k), s.seen
-	return nil
+	s.bound, s.selected = min(s.bound, left), s.seen
+	return err
 }
 
-// selectThreads are those of search_select and search_sort, selectShared the shared memory of the former: a histogram, a
-// count, and a key for each thread.
-const (
-	selectThreads = 256
-	selectShared  = 4*260 + keyBytes*selectThreads
-)
+// selectShared is the size of a Selection.
+const selectShared = 4 * (2048 + 256 + 16 + 4*32 + 2)
 
-// sort orders each query's candidates, at most k, into memory.out.
+// selectThreads are those of a query's block in a selection: the less there is beside it the more.
+func (s *search) selectThreads() int {
+	if s.nq <= 2*s.shape.processors {
+		return 1024
+	}
+	return 256
+}
+
+// sort orders each query's candidates, the k best into memory.out.
 func (s *search) sort(k int) error {
 	size := 1
-	for size < k {
+	for size < s.bound {
 		size *= 2
 	}
-	return s.choose("search_sort", keyBytes*size, k)
+	return s.choose("search_sort", selectArgs{K: int32(k), Threads: int32(max(32, min(1024, size/2))), Size: int32(size)}, keyBytes*size)
 }
 
-// choose leaves candidates chosen or ordered, k of each query: every candidate is read, and as many as stay are written.
-func (s *search) choose(kernel string, shared, k int) error {
+// choose leaves candidates chosen or ordered, a.K of each query: every candidate is read, and as many as stay are written.
+func (s *search) choose(kernel string, a selectArgs, shared int) error {
 	m := &s.memory
 	n, err := s.candidates()
 	if err != nil {
 		return err
 	}
-	a := selectArgs{uint64(m.keys.ptr), uint64(m.floors.ptr), uint64(m.counts.ptr), uint64(m.out.ptr), int32(s.room), int32(k)}
-	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: selectThreads, Shared: shared}, bytesOf(&a),
-		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: keyBytes*(n+min(n, float64(s.nq*k))) + float64(s.nq)*(keyBytes+4)})
+	a.Keys, a.Floors, a.Counts, a.Out, a.Room = uint64(m.keys.ptr), uint64(m.floors.ptr), uint64(m.counts.ptr), uint64(m.out.ptr), int32(s.room)
+	return s.launch("searchselect.cu", kernel, driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: int(a.Threads), Shared: shared}, bytesOf(&a),
+		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: keyBytes*(n+min(n, float64(s.nq)*float64(a.K))) + float64(s.nq)*(keyBytes+4)})
 }
 
 // candidates is how many candidates all queries have, if a profile wants to know: it waits for the device.
@@ -273,13 +303,13 @@ func (s *search) work(n, bytes, vectors int, dt runtime.DType) runtime.Work {
 
 // launchKey tells the launches of a search apart that differ in more than grid and arguments.
 type launchKey struct {
-	kernel string
-	shared int
+	kernel        string
+	shared, block int
 }
 
 // launch starts a kernel, whose work a profile reports. Its arguments' memory is made once.
 func (s *search) launch(source, kernel string, cfg driver.Config, args []byte, w runtime.Work) error {
-	key := launchKey{kernel, cfg.Shared}
+	key := launchKey{kernel, cfg.Shared, cfg.Block}
 	l, ok := s.launches[key]
 	if !ok {
 		f, err := s.dev.function(source, kernel)

@@ -13,7 +13,10 @@ type searchShape struct {
 	keyBudget  int // bytes of candidates that bound a slice
 	slot       int // bytes of rows, or codes, that are copied from the host at a time
 	// wanted is how many times k*nq of the rows that a search has seen are expected to be candidates among as many more.
-	wanted     float64
+	wanted float64
+	// narrow says that candidates of bounds are narrowed down before they are scored, and the first slice bounded too.
+	narrow     bool
+	candidates int // of a query, that a slice may be expected to have where they are cheap
 	shared     int // bytes that a block may have
 	processors int
 }
@@ -38,13 +41,17 @@ const (
 	// wantedShare is that of unit vectors in random directions, 1,000,000 of 512 dimensions with k of 50: bounds from bytes are half a
 	// standard deviation of the scores above them, and let 4.5 times as many rows pass. Features of images have fewer neighbours.
 	wantedShare = 4
+	// cheapCandidates are 32 KB of keys, which a selection goes through in some microseconds: as long as it takes to start one. With k
+	// of 50, 1,000,000 rows are three slices rather than four, 10,000,000 three rather than five.
+	cheapCandidates = 4096
 )
 
-// searchShape returns the device's. tensorFromGDDR, a residentTo of 0 and leastKeyBudget give the kernels and slices that
+// searchShape returns the device's. tensorFromGDDR, a residentTo of 0, leastKeyBudget and no narrowing give the kernels and slices that
 // kernels/RESULTS.md has measurements of.
 func (d *Device) searchShape() searchShape {
 	s := searchShape{tensorFrom: tensorFromGDDR, residentTo: residentQueries, shared: d.shared, processors: max(1, d.multiprocessors),
-		keyBudget: max(leastKeyBudget, int(d.memory/keyShare)), slot: slotBytes, wanted: wantedShare}
+		keyBudget: max(leastKeyBudget, int(d.memory/keyShare)), slot: slotBytes, wanted: wantedShare,
+		narrow: true, candidates: cheapCandidates}
 	if d.major == 8 && d.minor == 0 || d.major == 9 || d.major == 10 {
 		s.tensorFrom = tensorFromHBM
 	}
