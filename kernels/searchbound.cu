@@ -16,12 +16,13 @@
 // search_norms: |x|, rounded up: the root of the sum of squares has a relative error below (n + 2) u / 2 + u; squares of elements
 // below 2^-63 may vanish. A warp a row.
 //
-// search_resident16 and search_resident64 are for up to so many queries, search_bound for more, a block of which has 128, and search_bound64 for
+// search_resident16, search_resident64 and search_wide64 are for up to so many queries, search_bound for more, a block of which has 128, and search_bound64 for
 // queries that are too long to stay in shared memory (searchproduct.cuh). Let B = dim*2 be the bytes of a row:
 //
 //	kernel            FLOP for B bytes  stages        shared memory          a warp, for 32 bytes of its rows
 //	search_resident16   2*dim*16        4 of 16 KiB    64 KiB + 16 B         16 x 16: 1 + 1 ldmatrix, 2 mma
 //	search_resident64   2*dim*64        3 of 16 KiB    48 KiB + 64 B + 512   32 x 32: 2 + 2 ldmatrix, 8 mma
+//	search_wide64       2*dim*64        5 of 32 KiB    160 KiB + 64 B + 512  32 x 32
 //	search_bound64      2*dim*64        4 of 24 KiB    96 KiB + 512          32 x 32
 //	search_bound        2*dim*128       3 of 32 KiB    96 KiB + 1 KiB        32 x 64: 2 + 4 ldmatrix, 16 mma
 //
@@ -35,7 +36,8 @@
 // its first copies and then for its last rows' floors while it copies nothing; only the other block of its multiprocessor fills the gap.
 // 2,159 GB/s were measured. search_resident64 moves rows alone and does not stop. Two blocks a multiprocessor of 227 KiB for dim up to
 // 512, one of 163 KiB; the two stages of 16 KiB that are on their way in a block are more than the 23 bytes a nanosecond that
-// memory gives a multiprocessor of an H100, for the microsecond that it takes.
+// memory gives a multiprocessor of an H100, for the microsecond that it takes. An H200's gives 32 bytes a nanosecond: search_wide64, one block of twice
+// as many threads, has 128 KiB on their way where two blocks of search_resident64 have 64.
 //
 // More queries: 64 FLOP a byte from the second-level cache: bound by the tensor units.
 #include "searchproduct.cuh"
@@ -90,11 +92,59 @@ struct NormBound {
 	};
 };
 
+struct RoundArgs {
+	const float *queries; // [count, depth]
+	uint8_t *rounded;     // likewise, of the rows' type
+	float *slack;
+	int count, depth;
+	float part;           // (4 n + 64) u
+	float grow, more, huge;
+};
+
+DEVICE uint32_t pack(Half, float x, float y) { return pack_f16(x, y); }
+DEVICE uint32_t pack(BHalf, float x, float y) { return pack_bf16(x, y); }
+
+// round_queries rounds queries and makes their slack. A warp a query. q - q' is exact; three sums of squares have relative errors below
+// (n/32 + 6) u, which grow outweighs, and squares of elements below 2^-63 may vanish, which more outweighs. A query of length huge, with
+// which scores may overflow, has infinite slack.
+template <class T>
+DEVICE void round_queries(const RoundArgs &a) {
+	const int query = block_x() * 4 + thread_index() / 32;
+	if (query >= a.count) return;
+	const Four *from = reinterpret_cast<const Four *>(a.queries + (long)query * a.depth);
+	Quad *to = reinterpret_cast<Quad *>(a.rounded + (long)query * a.depth * 2);
+	float exact = 0, rounded = 0, off = 0;
+	for (int i = thread_index() % 32; i < a.depth / 8; i += 32) {
+		const Four v[2] = {from[2 * i], from[2 * i + 1]};
+		const Quad q = {{pack(T(), v[0].x[0], v[0].x[1]), pack(T(), v[0].x[2], v[0].x[3]), pack(T(), v[1].x[0], v[1].x[1]), pack(T(), v[1].x[2], v[1].x[3])}};
+		to[i] = q;
+		UNROLL
+		for (int f = 0; f < 2; f++) {
+			const Four w = widen(T(), q, f);
+			UNROLL
+			for (int c = 0; c < 4; c++) {
+				const float d = w.x[c] - v[f].x[c];
+				exact = fmaf(v[f].x[c], v[f].x[c], exact);
+				rounded = fmaf(w.x[c], w.x[c], rounded);
+				off = fmaf(d, d, off);
+			}
+		}
+	}
+	exact = warp_sum(exact), rounded = warp_sum(rounded), off = warp_sum(off);
+	if (thread_index() % 32) return;
+	const float size = sqrtf(exact) + sqrtf(rounded);
+	a.slack[query] = size < a.huge ? fmaf(a.part, size, sqrtf(off)) * a.grow + a.more : bits_to_f32(0x7f800000u);
+}
+
+KERNEL(search_round_f16, RoundArgs, 128) { round_queries<Half>(a); }
+KERNEL(search_round_bf16, RoundArgs, 128) { round_queries<BHalf>(a); }
+
 #define BOUNDS(suffix, T)                                                                                                                     \
 	KERNEL_FOR(2, search_bound_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 128, 3>(a, uint64_t(a.s.depth) * 2); }     \
 	KERNEL_FOR(2, search_bound64_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 64, 4>(a, uint64_t(a.s.depth) * 2); }    \
 	KERNEL_FOR(2, search_resident16_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 16, 4>(a, uint64_t(a.s.depth) * 2); } \
-	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); }
+	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); } \
+	KERNEL(search_wide64_##suffix, BoundArgs, 512) { resident_scan<T, NormBound, 64, 5, 512>(a, uint64_t(a.s.depth) * 2); }
 
 BOUNDS(f16, Half)
 BOUNDS(bf16, BHalf)

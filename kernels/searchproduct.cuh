@@ -8,7 +8,8 @@
 //
 // resident_scan: the queries stay in shared memory, whole, and a block takes one group of 128 rows after the other; while it finishes one, the
 // next one's bytes are on their way. So a row's bytes are all that moves, copies never stop, and what a block has to do before its
-// first product and behind its last is done once.
+// first product and behind its last is done once. With twice as many threads a block has 256 rows: one block a multiprocessor, which has the queries
+// once and so more stages.
 //
 // A Bound says what is kept of the sums: its Terms of every query lie in shared memory, its Rows in registers, which make bounds of sums and, of a
 // bound, what the score is certain to reach, as keys have it.
@@ -42,7 +43,7 @@ struct WarpTile {
 };
 
 // fetch starts the copies of step s of N rows from row0 on, of which there are those in front of end.
-template <int N>
+template <int N, int Threads = 256>
 DEVICE void fetch_step(const uint8_t *x, uint64_t pitch, int row0, int end, int s, uint8_t *mem) {
 	const int r = thread_index() / granules, g = thread_index() % granules;
 	const uint64_t at = uint64_t(s) * step + g * 16;
@@ -50,8 +51,8 @@ DEVICE void fetch_step(const uint8_t *x, uint64_t pitch, int row0, int end, int 
 	const int rows = at < pitch ? end - row0 - r : 0;
 	uint8_t *to = mem + place(r, g); // 32 rows on it is the same place in a row
 	UNROLL
-	for (int i = 0; i < N; i += 256 / granules) {
-		if (N < 256 / granules && r >= N) break;
+	for (int i = 0; i < N; i += Threads / granules) {
+		if (N < Threads / granules && r >= N) break;
 		const bool there = i < rows;
 		copy_async(to + i * step, there ? from + i * pitch : x, there ? 16 : 0);
 	}
@@ -185,27 +186,28 @@ DEVICE void tile_scan(const Args &a, uint64_t across) {
 }
 
 // resident_scan: grid x blocks, each of which takes every so many-th group of rows.
-template <class T, class Bound, int Queries, int Stages, class Args>
+template <class T, class Bound, int Queries, int Stages, int Threads = 256, class Args>
 DEVICE void resident_scan(const Args &a, uint64_t across) {
 	typedef WarpTile<Queries> W;
+	static constexpr int group = Threads / 2;
 	SHARED(uint8_t, memory);
 	typename Bound::Term *terms = reinterpret_cast<typename Bound::Term *>(memory);
 	uint8_t *queries = memory + terms_bytes<Bound>(Queries);
-	const int warp = thread_index() / 32, wr = warp % W::across * 16 * W::RT, wq = warp / W::across * 8 * W::QB;
+	const int warp = thread_index() / 32, wr = warp / 8 * 128 + warp % W::across * 16 * W::RT, wq = warp % 8 / W::across * 8 * W::QB;
 	const int steps = int((a.s.pitch + step - 1) / step);
 	uint8_t *mem = queries + steps * Queries * step;
 	const int stride = a.blocks * group;
 	int ahead_row = a.s.lo + block_x() * group, ahead_step = 0, to = 0, from = 0; // what is fetched next, and where stages are filled and read
 	auto fetch = [&] {
 		if (ahead_row < a.s.hi) {
-			fetch_step<group>(a.s.x, a.s.pitch, ahead_row, a.s.hi, ahead_step, mem + to * group * step);
+			fetch_step<group, Threads>(a.s.x, a.s.pitch, ahead_row, a.s.hi, ahead_step, mem + to * group * step);
 			to = to + 1 == Stages ? 0 : to + 1;
 			if (++ahead_step == steps) ahead_step = 0, ahead_row += stride;
 		}
 		copy_commit();
 	};
 	load_terms<Bound>(a, terms, 0, Queries);
-	for (int s = 0; s < steps; s++) fetch_step<Queries>(a.queries, across, 0, a.s.count, s, queries + s * Queries * step);
+	for (int s = 0; s < steps; s++) fetch_step<Queries, Threads>(a.queries, across, 0, a.s.count, s, queries + s * Queries * step);
 	for (int s = 0; s < Stages - 1; s++) fetch();
 	for (int row0 = a.s.lo + block_x() * group; row0 < a.s.hi; row0 += stride) {
 		typename Bound::template Rows<W::RT> rows;

@@ -69,7 +69,7 @@ CUresult cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice) {
 	case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *v = 2; break;
 	case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *v = 1024; break;
 	case CU_DEVICE_ATTRIBUTE_WARP_SIZE: *v = 32; break;
-	case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *v = 163 << 10; break;
+	case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *v = 227 << 10; break;
 	default: *v = 0;
 	}
 	return CUDA_SUCCESS;
@@ -365,7 +365,7 @@ CUresult cuModuleGetGlobal_v2(CUdeviceptr *p, size_t *n, CUmodule, const char *n
 CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
 	ENTER(d);
 	if (a != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return CUDA_ERROR_INVALID_VALUE;
-	if (v > 163 << 10) return CUDA_ERROR_INVALID_VALUE;
+	if (v > 227 << 10) return CUDA_ERROR_INVALID_VALUE;
 	f->dynamic_shared = v;
 	return CUDA_SUCCESS;
 }

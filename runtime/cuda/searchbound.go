@@ -59,13 +59,23 @@ type (
 	}
 )
 
+// roundArgs are RoundArgs.
+type roundArgs struct {
+	Queries, Rounded, Slack uint64
+	Count, Depth            int32
+	Part, Grow, More, Huge  float32
+}
+
 // boundTerm is the bytes of a query's terms in a block of searchbound.cu.
 const boundTerm = 8
 
 // boundKernel is the kernel of searchbound.cu for the search's queries and rows of so many bytes: the prefix of its name too.
 func (s *search) boundKernel(pitch int) (string, productKernel) {
 	k := s.shape.product(s.nq, pitch, boundTerm, true)
-	if k.resident {
+	switch {
+	case k.wide:
+		return "search_wide" + k.tile + "_", k
+	case k.resident:
 		return "search_resident" + k.tile + "_", k
 	}
 	return "search_bound" + k.tile + "_", k
@@ -81,7 +91,7 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
 	kernel, k := s.boundKernel(x.pitch)
-	cfg := driver.Config{Block: 256, Shared: k.shared}
+	cfg := driver.Config{Block: k.threads(), Shared: k.shared}
 	cfg.Grid, b.Blocks = k.grid(s.shape, n, s.nq)
 	passed, err := s.passing(func() error {
 		return s.launch("searchbound.cu", kernel+c.DType.String(), cfg, bytesOf(&b), s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType))
@@ -204,31 +214,12 @@ func (s *search) roundQueries(dt runtime.DType) error {
 	if err := errors.Join(s.dev.reserve(&m.rounded, 2*len(b.padded)), s.dev.reserve(&m.slack, 4*s.nq)); err != nil {
 		return err
 	}
-	rounded, slack := b.round(dt, s.dim, s.nq)
 	b.dt = dt
-	if err := s.dev.upload(m.rounded.ptr, len(rounded), func(piece []byte, off int) { copy(piece, rounded[off:]) }); err != nil {
-		return err
-	}
-	return s.dev.upload(m.slack.ptr, 4*s.nq, func(piece []byte, off int) {
-		encode(piece, runtime.F32, slack[off/4:off/4+len(piece)/4])
-	})
-}
-
-// round returns the queries in a half type and their slack. The device waits for it, so that queries go to several goroutines.
-func (b *boundQueries) round(dt runtime.DType, dim, nq int) (rounded []byte, slack []float32) {
-	depth := len(b.padded) / nq
-	rounded, slack = make([]byte, 2*len(b.padded)), make([]float32, nq)
-	some := func(lo, hi int) {
-		values := make([]float32, depth)
-		for q := lo; q < hi; q++ {
-			exact, to := b.padded[q*depth:(q+1)*depth], rounded[2*q*depth:2*(q+1)*depth]
-			encode(to, dt, exact)
-			decode(values, dt, to)
-			slack[q] = roundingSlack(exact, values, dim)
-		}
-	}
-	queriesInParts(nq, len(b.padded), some)
-	return rounded, slack
+	r := roundArgs{Queries: uint64(m.queries.ptr), Rounded: uint64(m.rounded.ptr), Slack: uint64(m.slack.ptr), Count: int32(s.nq), Depth: int32(s.depth),
+		Part: upwards(float64(4*s.dim+64) * unitRoundoff), Grow: upwards(1 + float64(s.dim+32)*unitRoundoff),
+		More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62), Huge: hugeQuery}
+	return s.launch("searchbound.cu", "search_round_"+dt.String(), driver.Config{Grid: [3]int{blocks(s.nq, 4), 1, 1}, Block: 128}, bytesOf(&r),
+		runtime.Work{Rows: s.nq, DType: runtime.F32, FLOP: 6 * float64(s.nq) * float64(s.dim), Bytes: float64(s.nq) * float64(6*s.depth+4)})
 }
 
 // queriesInParts calls f for parts [lo, hi) of so many queries of so many elements in all: at once where they are worth several goroutines.
@@ -244,23 +235,6 @@ func queriesInParts(nq, elements int, f func(lo, hi int)) {
 	}
 	f((parts-1)*nq/parts, nq)
 	wait.Wait()
-}
-
-// roundingSlack is the slack of a query that has been rounded.
-func roundingSlack(exact, rounded []float32, dim int) float32 {
-	var e, r, d float64 // three sums at once: each alone waits for its additions
-	for i, v := range exact {
-		w := rounded[i]
-		diff := float64(w) - float64(v)
-		e += float64(v) * float64(v)
-		r += float64(w) * float64(w)
-		d += diff * diff
-	}
-	size := math.Sqrt(r) + math.Sqrt(e)
-	if !(size < hugeQuery) {
-		return float32(math.Inf(1))
-	}
-	return upwards((math.Sqrt(d) + float64(4*dim+64)*unitRoundoff*size) * margin)
 }
 
 // rowNorms returns the address of the norm of the chunk's row 0, the slice's norms being there.

@@ -22,7 +22,7 @@ import (
 
 // measuredShape gives the kernels and slices that kernels/RESULTS.md has measurements of.
 func measuredShape(s *searchShape) {
-	s.tensorFrom, s.residentTo, s.keyBudget, s.narrow, s.candidates = tensorFromGDDR, 0, leastKeyBudget, false, 0
+	s.tensorFrom, s.residentTo, s.wide, s.keyBudget, s.narrow, s.candidates = tensorFromGDDR, 0, false, leastKeyBudget, false, 0
 }
 
 // shaped is a device whose searches have another shape.
@@ -265,15 +265,21 @@ func TestSearchLongSlices(t *testing.T) {
 	d := opened(t)
 	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16, runtime.F32} {
 		c := codedGallery(dt, rows, dim, random)
-		kernels := map[int]string{3: "search_codes16", 40: "search_codes64"}
+		type use struct {
+			nq   int
+			wide bool
+		}
+		kernels := map[use]string{{3, false}: "search_codes16", {40, true}: "search_codes64"}
 		if dt != runtime.F32 {
 			c.Coarse = nil
-			kernels = map[int]string{3: "search_resident16_" + dt.String(), 40: "search_resident64_" + dt.String()}
+			kernels = map[use]string{{3, true}: "search_resident16_" + dt.String(), {40, false}: "search_resident64_" + dt.String(),
+				{41, true}: "search_wide64_" + dt.String()}
 		}
-		for nq, kernel := range kernels {
+		for use, kernel := range kernels {
+			nq := use.nq
 			queries := make([]float32, nq*dim)
 			random(0, queries)
-			x, err := shaped{d, func(s *searchShape) { s.processors, s.wanted = 2, 0 }}.NewSearch(dim)
+			x, err := shaped{d, func(s *searchShape) { s.processors, s.wanted, s.tensorFrom, s.wide = 2, 0, 2, use.wide }}.NewSearch(dim)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -563,6 +569,7 @@ func BenchmarkSearchShapes(b *testing.B) {
 		{"f16, k 2048, scored at once", halves, atOnce, 2048, []int{1, 64}},
 		{"f16", halves, none, 50, []int{1, 2, 4, 8, 16, 64, 1024}},
 		{"f16, scored at once", halves, atOnce, 50, []int{2, 8, 64, 1024}},
+		{"f16, not wide", halves, func(s *searchShape) { s.wide = false }, 50, []int{64}},
 		{"f16, as before", halves, measuredShape, 50, []int{2, 8, 64}},
 		{"f32", floats, none, 50, []int{8, 64}},
 		{"codes", coded, none, 50, []int{1, 2, 8, 64, 1024}},

@@ -10,8 +10,10 @@ type searchShape struct {
 	tensorFrom int
 	// residentTo is up to how many queries stay in the shared memory of a block that takes one group of rows after the other.
 	residentTo int
-	keyBudget  int // bytes of candidates that bound a slice
-	slot       int // bytes of rows, or codes, that are copied from the host at a time
+	// wide says that blocks of twice as many rows take queries from 17 to 64, where they have the shared memory.
+	wide      bool
+	keyBudget int // bytes of candidates that bound a slice
+	slot      int // bytes of rows, or codes, that are copied from the host at a time
 	// wanted is how many times k*nq of the rows that a search has seen are expected to be candidates among as many more.
 	wanted float64
 	// narrow says that candidates of bounds are narrowed down before they are scored, and the first slice bounded too.
@@ -53,7 +55,7 @@ func (d *Device) searchShape() searchShape {
 		keyBudget: max(leastKeyBudget, int(d.memory/keyShare)), slot: slotBytes, wanted: wantedShare,
 		narrow: true, candidates: cheapCandidates}
 	if d.major == 8 && d.minor == 0 || d.major == 9 || d.major == 10 {
-		s.tensorFrom = tensorFromHBM
+		s.tensorFrom, s.wide = tensorFromHBM, true
 	}
 	return s
 }
@@ -64,7 +66,17 @@ type productKernel struct {
 	tile            string
 	queries, shared int
 	resident        bool
+	wide            bool // resident, with twice as many rows and threads
 }
+
+func (k productKernel) rows() int {
+	if k.wide {
+		return 2 * productRows
+	}
+	return productRows
+}
+
+func (k productKernel) threads() int { return 2 * k.rows() }
 
 const (
 	productRows = 128 // of a block
@@ -75,19 +87,22 @@ const (
 // sources that have a tile of 64 queries.
 func (s searchShape) product(nq, pitch, term int, tile64 bool) productKernel {
 	steps := blocks(pitch, productStep)
+	if wide := termsBytes(64, term) + (steps*64+5*2*productRows)*productStep; s.wide && tile64 && nq > 16 && nq <= min(64, s.residentTo) && wide <= s.shared {
+		return productKernel{"64", 64, wide, true, true}
+	}
 	for _, k := range []struct {
 		tile            string
 		queries, stages int
 	}{{"16", 16, 4}, {"64", 64, 3}} {
 		shared := termsBytes(k.queries, term) + (steps*k.queries+k.stages*productRows)*productStep
 		if nq <= min(k.queries, s.residentTo) && shared <= s.shared {
-			return productKernel{k.tile, k.queries, shared, true}
+			return productKernel{k.tile, k.queries, shared, true, false}
 		}
 	}
 	if nq <= 64 && tile64 {
-		return productKernel{"64", 64, termsBytes(64, term) + 4*(productRows+64)*productStep, false}
+		return productKernel{"64", 64, termsBytes(64, term) + 4*(productRows+64)*productStep, false, false}
 	}
-	return productKernel{"", 128, termsBytes(128, term) + 3*(productRows+128)*productStep, false}
+	return productKernel{"", 128, termsBytes(128, term) + 3*(productRows+128)*productStep, false, false}
 }
 
 // termsBytes is terms_bytes.
@@ -97,10 +112,14 @@ func termsBytes(queries, term int) int { return blocks(queries*term, productStep
 // multiprocessor have its registers.
 func (k productKernel) grid(s searchShape, rows, nq int) (grid [3]int, resident int32) {
 	const reserved = 1 << 10 // of shared memory, by the system, for a block
-	groups := blocks(rows, productRows)
+	groups := blocks(rows, k.rows())
 	if !k.resident {
 		return [3]int{blocks(nq, k.queries), groups, 1}, 0
 	}
-	n := min(groups, s.processors*max(1, min(2, (s.shared+reserved)/(k.shared+reserved))))
+	each := max(1, min(2, (s.shared+reserved)/(k.shared+reserved)))
+	if k.wide {
+		each = 1
+	}
+	n := min(groups, s.processors*each)
 	return [3]int{n, 1, 1}, int32(n)
 }
