@@ -101,14 +101,11 @@ func (s *search) Begin(queries []float32, nq, k int) error {
 		if len(padded) != nq*s.depth {
 			padded = make([]float32, nq*s.depth)
 		}
-		for q := range nq {
-			copy(padded[q*s.depth:], queries[q*s.dim:(q+1)*s.dim])
-		}
+		all := runtime.Float32Bytes(padded)
+		pad(all, 0, runtime.Float32Bytes(queries), 4*s.dim, 4*s.depth)
 		s.bounds.begin(padded)
 		s.codes = codeQueries{}
-		return s.dev.upload(m.queries.ptr, 4*len(padded), func(piece []byte, off int) {
-			encode(piece, runtime.F32, padded[off/4:off/4+len(piece)/4])
-		})
+		return s.dev.upload(m.queries.ptr, len(all), func(piece []byte, off int) { copyParallel(piece, all[off:]) })
 	})
 }
 

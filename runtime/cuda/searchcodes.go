@@ -7,6 +7,8 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
+	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -109,14 +111,10 @@ func (s *search) prepareCodes(mean []float32) error {
 	return uploadAll(s.dev, s.memory.coarse.ptr, terms)
 }
 
-// uploadAll copies structures of numbers to the device.
+// uploadAll copies structures of numbers, without padding, to the device, whose byte order is the host's.
 func uploadAll[T any](d *Device, to cu.DevicePtr, all []T) error {
-	size := binary.Size(new(T))
-	b, err := binary.Append(nil, binary.LittleEndian, all)
-	if err != nil {
-		return err
-	}
-	return d.upload(to, size*len(all), func(piece []byte, off int) { copy(piece, b[off:]) })
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(all))), len(all)*int(unsafe.Sizeof(all[0])))
+	return d.upload(to, len(b), func(piece []byte, off int) { copy(piece, b[off:]) })
 }
 
 // quantise makes h, w, o and D of every query, and brings w to the device.
@@ -170,16 +168,25 @@ func (b *codeQueries) quantise(s *search, q int, w []int8, rest []float32) {
 func (b *codeQueries) setApart(s *search) {
 	b.apart = nil
 	sizes := make([]float64, s.dim)
-	for q := range s.nq {
-		x := s.bounds.padded[q*s.depth:][:s.dim]
-		by := 1 / (float64(s.nq) * length(x))
-		if !(by > 0 && by <= math.MaxFloat32) {
-			continue
+	var mu sync.Mutex
+	queriesInParts(s.nq, s.nq*s.depth, func(lo, hi int) {
+		some := make([]float64, s.dim)
+		for q := lo; q < hi; q++ {
+			x := s.bounds.padded[q*s.depth:][:s.dim]
+			by := 1 / (float64(s.nq) * length(x))
+			if !(by > 0 && by <= math.MaxFloat32) {
+				continue
+			}
+			for j, v := range x {
+				some[j] += math.Abs(float64(v)) * by
+			}
 		}
-		for j, v := range x {
-			sizes[j] += math.Abs(float64(v)) * by
+		mu.Lock()
+		defer mu.Unlock()
+		for j, v := range some {
+			sizes[j] += v
 		}
-	}
+	})
 	for len(b.apart) < mostApart {
 		most := 0
 		for j, v := range sizes {
@@ -228,11 +235,19 @@ func (s *search) codeBounds(mean []float32) []codeQuery {
 }
 
 func dot(x, y []float32) float64 {
-	s := 0.0
-	for i, v := range x {
-		s += float64(v) * float64(y[i])
+	var s [4]float64 // each waits for its own additions alone
+	y = y[:len(x)]
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		s[0] += float64(x[i]) * float64(y[i])
+		s[1] += float64(x[i+1]) * float64(y[i+1])
+		s[2] += float64(x[i+2]) * float64(y[i+2])
+		s[3] += float64(x[i+3]) * float64(y[i+3])
 	}
-	return s
+	for ; i < len(x); i++ {
+		s[0] += float64(x[i]) * float64(y[i])
+	}
+	return s[0] + s[1] + (s[2] + s[3])
 }
 
 // coarseBounds are the queries' parts of the bound of kernels/searchcoarse.cu for a mean.
