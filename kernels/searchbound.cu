@@ -23,6 +23,7 @@
 //	search_resident16   2*dim*16        4 of 16 KiB    64 KiB + 16 B         16 x 16: 1 + 1 ldmatrix, 2 mma
 //	search_resident64   2*dim*64        3 of 16 KiB    48 KiB + 64 B + 512   32 x 32: 2 + 2 ldmatrix, 8 mma
 //	search_wide64       2*dim*64        5 of 32 KiB    160 KiB + 64 B + 512  32 x 32
+//	search_wide         2*dim*128       3 of 32 KiB    96 KiB + 128 B + 1 KiB 64 x 64: 4 + 4 ldmatrix, 32 mma
 //	search_bound64      2*dim*64        4 of 24 KiB    96 KiB + 512          32 x 32
 //	search_bound        2*dim*128       3 of 32 KiB    96 KiB + 1 KiB        32 x 64: 2 + 4 ldmatrix, 16 mma
 //
@@ -39,7 +40,10 @@
 // memory gives a multiprocessor of an H100, for the microsecond that it takes. An H200's gives 32 bytes a nanosecond: search_wide64, one block of twice
 // as many threads, has 128 KiB on their way where two blocks of search_resident64 have 64.
 //
-// More queries: 64 FLOP a byte from the second-level cache: bound by the tensor units.
+// More queries: search_bound has 64 FLOP for a byte from the second-level cache, its warps read 24 cycles of shared memory for products of 26 (five
+// eighths of the peak), and its 8 steps begin and end with nothing to multiply: 262 TFLOP/s on an H200. search_wide keeps 128 queries
+// and asks the cache for rows alone, reads 32 cycles for products of 51, and fetches the next rows while it ends with these. Groups of
+// queries share the multiprocessors, and rows, which they pass at about the same pace.
 #include "searchproduct.cuh"
 
 struct BoundArgs {
@@ -99,6 +103,8 @@ struct RoundArgs {
 	int count, depth;
 	float part;           // (4 n + 64) u
 	float grow, more, huge;
+	int bf16; // the rows' type; f16 otherwise
+	int pad;
 };
 
 DEVICE uint32_t pack(Half, float x, float y) { return pack_f16(x, y); }
@@ -136,15 +142,20 @@ DEVICE void round_queries(const RoundArgs &a) {
 	a.slack[query] = size < a.huge ? fmaf(a.part, size, sqrtf(off)) * a.grow + a.more : bits_to_f32(0x7f800000u);
 }
 
-KERNEL(search_round_f16, RoundArgs, 128) { round_queries<Half>(a); }
-KERNEL(search_round_bf16, RoundArgs, 128) { round_queries<BHalf>(a); }
+KERNEL(search_round, RoundArgs, 128) {
+	if (a.bf16)
+		round_queries<BHalf>(a);
+	else
+		round_queries<Half>(a);
+}
 
 #define BOUNDS(suffix, T)                                                                                                                     \
 	KERNEL_FOR(2, search_bound_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 128, 3>(a, uint64_t(a.s.depth) * 2); }     \
 	KERNEL_FOR(2, search_bound64_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 64, 4>(a, uint64_t(a.s.depth) * 2); }    \
 	KERNEL_FOR(2, search_resident16_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 16, 4>(a, uint64_t(a.s.depth) * 2); } \
 	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); } \
-	KERNEL(search_wide64_##suffix, BoundArgs, 512) { resident_scan<T, NormBound, 64, 5, 512>(a, uint64_t(a.s.depth) * 2); }
+	KERNEL(search_wide64_##suffix, BoundArgs, 512) { resident_scan<T, NormBound, 64, 5, 512, 256>(a, uint64_t(a.s.depth) * 2); } \
+	KERNEL(search_wide_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 128, 3, 256, 256, true>(a, uint64_t(a.s.depth) * 2); }
 
 BOUNDS(f16, Half)
 BOUNDS(bf16, BHalf)
@@ -156,6 +167,8 @@ struct NormArgs {
 	int lo, hi; // rows
 	float grow; // what a norm is multiplied by
 	float more; // and what is added then
+	int bf16;   // the rows' type; f16 otherwise
+	int pad;
 };
 
 template <class T>
@@ -177,5 +190,9 @@ DEVICE void row_norms(const NormArgs &a) {
 	if (thread_index() % 32 == 0) a.norms[row] = sqrtf(sum) * a.grow + a.more;
 }
 
-KERNEL(search_norms_f16, NormArgs, 128) { row_norms<Half>(a); }
-KERNEL(search_norms_bf16, NormArgs, 128) { row_norms<BHalf>(a); }
+KERNEL(search_norms, NormArgs, 128) {
+	if (a.bf16)
+		row_norms<BHalf>(a);
+	else
+		row_norms<Half>(a);
+}

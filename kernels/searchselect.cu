@@ -329,10 +329,11 @@ struct NarrowArgs {
 	Key *floors;
 	float least;
 	int k, most, threads;
+	int bf16; // what rows are of, which are of f16 otherwise
+	int pad;
 };
 
-template <class T>
-DEVICE void narrow(const NarrowArgs &a) {
+KERNEL(search_narrow, NarrowArgs, 1024) {
 	SHARED(Selection, s);
 	const int query = block_x();
 	Chosen c = {a.s.keys + (long)query * a.s.room, a.s.counts[query] < a.s.room ? a.s.counts[query] : a.s.room, a.k, a.threads};
@@ -361,7 +362,9 @@ DEVICE void narrow(const NarrowArgs &a) {
 			const Key k = c.keys[i];
 			if (!is_unscored(k)) continue;
 			const int row = row_of(k);
-			const float score = chain<T>(a.s.x + uint64_t(row - a.s.first) * a.s.pitch, a.s.queries + (long)query * a.s.depth, a.s.pitch);
+			const uint8_t *x = a.s.x + uint64_t(row - a.s.first) * a.s.pitch;
+			const float *q = a.s.queries + (long)query * a.s.depth;
+			const float score = a.bf16 ? chain<BHalf>(x, q, a.s.pitch) : chain<Half>(x, q, a.s.pitch);
 			c.keys[i] = exact_key(score, row, raised);
 		}
 		barrier();
@@ -371,9 +374,6 @@ DEVICE void narrow(const NarrowArgs &a) {
 	}
 	if (thread_index() == 0) *count = c.n, *floor = raised;
 }
-
-KERNEL(search_narrow_f16, NarrowArgs, 1024) { narrow<Half>(a); }
-KERNEL(search_narrow_bf16, NarrowArgs, 1024) { narrow<BHalf>(a); }
 
 KERNEL(search_sort, SelectArgs, 1024) {
 	SHARED(Key, s);

@@ -209,15 +209,15 @@ func TestSearchProfile(t *testing.T) {
 		}
 	}
 	const margin, nans = .01, 2 * nq                // rows 5 and 6 have one
-	next("search_round_f16", 6*nq*dim, nq*(6*64+4)) // padded to 64
+	next("search_round", 6*nq*dim, nq*(6*64+4)) // padded to 64
 	for lo := 0; lo < rows; lo += step {
 		n := min(step, rows-lo)
-		next("search_norms_f16", 2*n*dim, n*(2*dim+4))
+		next("search_norms", 2*n*dim, n*(2*dim+4))
 		next("search_resident16_f16", 2*n*dim*nq, n*(2*dim+4))
 		end := lo // of the rows that the floors are of when candidates are scored
 		if lo < 2*step {
 			end = lo + n
-			chosen("search_narrow_f16", passing(lo, end, lo, 0), nq*(k+1)+passing(lo, end, lo, margin)+nans)
+			chosen("search_narrow", passing(lo, end, lo, 0), nq*(k+1)+passing(lo, end, lo, margin)+nans)
 		}
 		if len(kernels) == 0 {
 			t.Fatal("nothing is scored")

@@ -56,6 +56,7 @@ type (
 		X, Norms, Pitch uint64
 		Lo, Hi          int32
 		Grow, More      float32
+		BF16, _         int32
 	}
 )
 
@@ -64,6 +65,15 @@ type roundArgs struct {
 	Queries, Rounded, Slack uint64
 	Count, Depth            int32
 	Part, Grow, More, Huge  float32
+	BF16, _                 int32
+}
+
+// isBF16 tells kernels which of the half types rows are of.
+func isBF16(dt runtime.DType) int32 {
+	if dt == runtime.BF16 {
+		return 1
+	}
+	return 0
 }
 
 // boundTerm is the bytes of a query's terms in a block of searchbound.cu.
@@ -91,7 +101,7 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
 	kernel, k := s.boundKernel(x.pitch)
-	cfg := driver.Config{Block: k.threads(), Shared: k.shared}
+	cfg := driver.Config{Block: k.threads, Shared: k.shared}
 	cfg.Grid, b.Blocks = k.grid(s.shape, n, s.nq)
 	passed, err := s.passing(func() error {
 		return s.launch("searchbound.cu", kernel+c.DType.String(), cfg, bytesOf(&b), s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType))
@@ -158,6 +168,7 @@ type narrowArgs struct {
 	Norms, Slack, Raised uint64
 	Least                float32
 	K, Most, Threads     int32
+	BF16, _              int32
 }
 
 // narrowed is how many candidates search_narrow may leave a query: far more than the bounds of unit vectors, of which two in a
@@ -172,9 +183,9 @@ func (s *search) narrow() error {
 	}
 	b := &s.pending.bounds
 	a := narrowArgs{searchArgs: b.searchArgs, Norms: b.Norms, Slack: b.Slack, Raised: uint64(s.memory.floors.ptr), Least: b.Least, K: int32(s.k),
-		Most: int32(s.narrowed()), Threads: int32(s.selectThreads())}
+		Most: int32(s.narrowed()), Threads: int32(s.selectThreads()), BF16: isBF16(s.pending.dt)}
 	a.Keys, a.Room = uint64(s.memory.keys.ptr), int32(s.room)
-	return s.launch("searchselect.cu", "search_narrow_"+s.pending.dt.String(),
+	return s.launch("searchselect.cu", "search_narrow",
 		driver.Config{Grid: [3]int{s.nq, 1, 1}, Block: int(a.Threads), Shared: selectShared}, bytesOf(&a),
 		runtime.Work{Rows: s.nq, DType: runtime.F32, Bytes: keyBytes*(n+min(n, float64(s.nq*s.k))) + float64(s.nq)*(keyBytes+4)})
 }
@@ -217,8 +228,8 @@ func (s *search) roundQueries(dt runtime.DType) error {
 	b.dt = dt
 	r := roundArgs{Queries: uint64(m.queries.ptr), Rounded: uint64(m.rounded.ptr), Slack: uint64(m.slack.ptr), Count: int32(s.nq), Depth: int32(s.depth),
 		Part: upwards(float64(4*s.dim+64) * unitRoundoff), Grow: upwards(1 + float64(s.dim+32)*unitRoundoff),
-		More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62), Huge: hugeQuery}
-	return s.launch("searchbound.cu", "search_round_"+dt.String(), driver.Config{Grid: [3]int{blocks(s.nq, 4), 1, 1}, Block: 128}, bytesOf(&r),
+		More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62), Huge: hugeQuery, BF16: isBF16(dt)}
+	return s.launch("searchbound.cu", "search_round", driver.Config{Grid: [3]int{blocks(s.nq, 4), 1, 1}, Block: 128}, bytesOf(&r),
 		runtime.Work{Rows: s.nq, DType: runtime.F32, FLOP: 6 * float64(s.nq) * float64(s.dim), Bytes: float64(s.nq) * float64(6*s.depth+4)})
 }
 
@@ -251,7 +262,7 @@ func (s *search) rowNorms(a searchArgs, x deviceRows, c runtime.Chunk) (uint64, 
 		at = uint64(s.feed.last.norms.ptr) - uint64(4*lo)
 	}
 	n := normArgs{X: a.X, Norms: at, Pitch: a.Pitch, Lo: int32(lo), Hi: int32(hi),
-		Grow: upwards(1 + float64(s.dim+8)*unitRoundoff), More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62)}
-	return at, s.launch("searchbound.cu", "search_norms_"+c.DType.String(), driver.Config{Grid: [3]int{blocks(hi-lo, 4), 1, 1}, Block: 128}, bytesOf(&n),
+		Grow: upwards(1 + float64(s.dim+8)*unitRoundoff), More: upwards(math.Sqrt(float64(s.dim)) * 0x1p-62), BF16: isBF16(c.DType)}
+	return at, s.launch("searchbound.cu", "search_norms", driver.Config{Grid: [3]int{blocks(hi-lo, 4), 1, 1}, Block: 128}, bytesOf(&n),
 		s.work(hi-lo, s.dim*c.DType.Size()+4, 1, runtime.F32))
 }

@@ -273,7 +273,7 @@ func TestSearchLongSlices(t *testing.T) {
 		if dt != runtime.F32 {
 			c.Coarse = nil
 			kernels = map[use]string{{3, true}: "search_resident16_" + dt.String(), {40, false}: "search_resident64_" + dt.String(),
-				{41, true}: "search_wide64_" + dt.String()}
+				{41, true}: "search_wide64_" + dt.String(), {130, true}: "search_wide_" + dt.String()}
 		}
 		for use, kernel := range kernels {
 			nq := use.nq
@@ -353,7 +353,7 @@ func TestSearchNarrows(t *testing.T) {
 					d.Profile(nil)
 					wantHits(t, hits, counts, queries, nq, k, dim, c)
 					used := kernelsOf(x)
-					if !used["search_narrow_"+dt.String()] || used["search_scan4_"+dt.String()] {
+					if !used["search_narrow"] || used["search_scan4_"+dt.String()] {
 						t.Errorf("kernels %v", used)
 					}
 					if least, most := float64(nq*k), float64(nq*4*k); fixed && name == "random" && (scored < least || scored > most) {
@@ -569,7 +569,7 @@ func BenchmarkSearchShapes(b *testing.B) {
 		{"f16, k 2048, scored at once", halves, atOnce, 2048, []int{1, 64}},
 		{"f16", halves, none, 50, []int{1, 2, 4, 8, 16, 64, 1024}},
 		{"f16, scored at once", halves, atOnce, 50, []int{2, 8, 64, 1024}},
-		{"f16, not wide", halves, func(s *searchShape) { s.wide = false }, 50, []int{64}},
+		{"f16, not wide", halves, func(s *searchShape) { s.wide = false }, 50, []int{64, 1024}},
 		{"f16, as before", halves, measuredShape, 50, []int{2, 8, 64}},
 		{"f32", floats, none, 50, []int{8, 64}},
 		{"codes", coded, none, 50, []int{1, 2, 8, 64, 1024}},

@@ -10,7 +10,7 @@ type searchShape struct {
 	tensorFrom int
 	// residentTo is up to how many queries stay in the shared memory of a block that takes one group of rows after the other.
 	residentTo int
-	// wide says that blocks of twice as many rows take queries from 17 to 64, where they have the shared memory.
+	// wide says that blocks of twice as many rows take more than 16 queries of a half type, where they have the shared memory.
 	wide      bool
 	keyBudget int // bytes of candidates that bound a slice
 	slot      int // bytes of rows, or codes, that are copied from the host at a time
@@ -60,23 +60,14 @@ func (d *Device) searchShape() searchShape {
 	return s
 }
 
-// productKernel is a kernel of searchproduct.cuh: the name of its tile, the queries of a block, the shared memory of a block, and
+// productKernel is a kernel of searchproduct.cuh: the end of its name, the queries, rows and threads of a block, its shared memory, and
 // whether the queries stay.
 type productKernel struct {
-	tile            string
-	queries, shared int
-	resident        bool
-	wide            bool // resident, with twice as many rows and threads
+	tile                   string
+	queries, rows, threads int
+	shared                 int
+	resident, wide         bool
 }
-
-func (k productKernel) rows() int {
-	if k.wide {
-		return 2 * productRows
-	}
-	return productRows
-}
-
-func (k productKernel) threads() int { return 2 * k.rows() }
 
 const (
 	productRows = 128 // of a block
@@ -87,22 +78,33 @@ const (
 // sources that have a tile of 64 queries.
 func (s searchShape) product(nq, pitch, term int, tile64 bool) productKernel {
 	steps := blocks(pitch, productStep)
-	if wide := termsBytes(64, term) + (steps*64+5*2*productRows)*productStep; s.wide && tile64 && nq > 16 && nq <= min(64, s.residentTo) && wide <= s.shared {
-		return productKernel{"64", 64, wide, true, true}
+	resident := func(tile string, queries, stages, rows, threads int) (productKernel, bool) {
+		shared := termsBytes(queries, term) + (steps*queries+stages*rows)*productStep
+		return productKernel{tile, queries, rows, threads, shared, true, rows > productRows}, shared <= s.shared
 	}
-	for _, k := range []struct {
-		tile            string
-		queries, stages int
-	}{{"16", 16, 4}, {"64", 64, 3}} {
-		shared := termsBytes(k.queries, term) + (steps*k.queries+k.stages*productRows)*productStep
-		if nq <= min(k.queries, s.residentTo) && shared <= s.shared {
-			return productKernel{k.tile, k.queries, shared, true, false}
+	if s.wide && tile64 {
+		if k, ok := resident("64", 64, 5, 2*productRows, 512); ok && nq > 16 && nq <= min(64, s.residentTo) {
+			return k
+		}
+		if k, ok := resident("", 128, 3, 2*productRows, 256); ok && nq > 64 && s.evenly(blocks(nq, 128)) {
+			return k
 		}
 	}
-	if nq <= 64 && tile64 {
-		return productKernel{"64", 64, termsBytes(64, term) + 4*(productRows+64)*productStep, false, false}
+	if k, ok := resident("16", 16, 4, productRows, 256); ok && nq <= min(16, s.residentTo) {
+		return k
 	}
-	return productKernel{"", 128, termsBytes(128, term) + 3*(productRows+128)*productStep, false, false}
+	if k, ok := resident("64", 64, 3, productRows, 256); ok && nq <= min(64, s.residentTo) {
+		return k
+	}
+	if nq <= 64 && tile64 {
+		return productKernel{"64", 64, productRows, 256, termsBytes(64, term) + 4*(productRows+64)*productStep, false, false}
+	}
+	return productKernel{"", 128, productRows, 256, termsBytes(128, term) + 3*(productRows+128)*productStep, false, false}
+}
+
+// evenly says whether so many groups of queries, of which each has as many multiprocessors as any other, leave few idle.
+func (s searchShape) evenly(groups int) bool {
+	return s.processors/groups*groups*8 >= s.processors*7
 }
 
 // termsBytes is terms_bytes.
@@ -112,14 +114,14 @@ func termsBytes(queries, term int) int { return blocks(queries*term, productStep
 // multiprocessor have its registers.
 func (k productKernel) grid(s searchShape, rows, nq int) (grid [3]int, resident int32) {
 	const reserved = 1 << 10 // of shared memory, by the system, for a block
-	groups := blocks(rows, k.rows())
+	groups, queries := blocks(rows, k.rows), blocks(nq, k.queries)
 	if !k.resident {
-		return [3]int{blocks(nq, k.queries), groups, 1}, 0
+		return [3]int{queries, groups, 1}, 0
 	}
-	each := max(1, min(2, (s.shared+reserved)/(k.shared+reserved)))
-	if k.wide {
-		each = 1
+	n := max(1, s.processors/queries)
+	if !k.wide {
+		n *= max(1, min(2, (s.shared+reserved)/(k.shared+reserved)))
 	}
-	n := min(groups, s.processors*each)
-	return [3]int{n, 1, 1}, int32(n)
+	n = min(groups, n)
+	return [3]int{n, queries, 1}, int32(n)
 }
