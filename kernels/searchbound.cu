@@ -57,6 +57,7 @@ struct BoundArgs {
 
 // NormBound is the bound by a row's norm.
 struct NormBound {
+	static constexpr bool later = true;
 	struct Term {
 		float floor, slack;
 	};

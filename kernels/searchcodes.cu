@@ -73,6 +73,7 @@ struct CodesArgs {
 
 // CodeBound is (3).
 struct CodeBound {
+	static constexpr bool later = false;
 	struct Term {
 		float step, slack, reach, base, floor;
 	};

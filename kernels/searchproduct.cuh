@@ -12,7 +12,8 @@
 // once and so more stages, or twice as many of them.
 //
 // A Bound says what is kept of the sums: its Terms of every query lie in shared memory, its Rows in registers, which make bounds of sums and, of a
-// bound, what the score is certain to reach, as keys have it.
+// bound, what the score is certain to reach, as keys have it. later says that what
+// passes is looked at again when all of it is known, which takes fewer instructions and more registers.
 #pragma once
 
 #include "search.cuh"
@@ -89,8 +90,14 @@ constexpr int terms_bytes(int queries) {
 // load_terms brings the terms of a block's queries to shared memory; a barrier has to follow.
 template <class Bound, class Args>
 DEVICE void load_terms(const Args &a, typename Bound::Term *terms, int query0, int queries) {
-	for (int i = thread_index(); i < queries; i += 256)
-		terms[i] = query0 + i < a.s.count ? Bound::term(a, query0 + i) : typename Bound::Term();
+	for (int i = thread_index(); i < queries; i += 256) {
+		if (query0 + i < a.s.count) {
+			terms[i] = Bound::term(a, query0 + i);
+			continue;
+		}
+		terms[i] = typename Bound::Term();
+		terms[i].floor = bits_to_f32(0x7f800000u); // which no row of none reaches
+	}
 }
 
 // keep appends what the bounds let pass. A warp takes the places of eight queries in every eight of its lanes' at once: lanes that share
@@ -110,14 +117,22 @@ DEVICE void keep(const Args &a, const typename Bound::Term *terms, int row0, int
 		UNROLL
 		for (int j = first; j < first + Some; j++) {
 			const int q = wq + 8 * (j / 2) + lane % 4 * 2 + j % 2;
-			if (query0 + q >= a.s.count) continue;
+			if (!Bound::later && query0 + q >= a.s.count) continue;
 			const float floor = terms[q].floor;
 			UNROLL
 			for (int i = 0; i < R; i++) {
+				if (most[i / 2][j / 2][i % 2 * 2 + j % 2] < floor) continue; // a NaN goes on
 				const int row = row0 + 8 * i + lane / 4;
-				if (most[i / 2][j / 2][i % 2 * 2 + j % 2] < floor || row >= a.s.hi || skipped(a.s, row)) continue; // a NaN goes on
+				if (!Bound::later && (row >= a.s.hi || skipped(a.s, row))) continue;
 				passed |= 1u << ((j - first) * R + i);
 			}
+		}
+		if (!warp_ballot(passed != 0)) continue;
+		NO_UNROLL
+		for (int b = 0; Bound::later && b < Some * R; b++) {
+			if (!(passed >> b & 1)) continue;
+			const int j = first + b / R, row = row0 + 8 * (b % R) + lane / 4;
+			if (query0 + wq + 8 * (j / 2) + lane % 4 * 2 + j % 2 >= a.s.count || row >= a.s.hi || skipped(a.s, row)) passed &= ~(1u << b);
 		}
 		if (!warp_ballot(passed != 0)) continue;
 		uint32_t counts[2] = {}, before[2] = {}; // bytes by query: of the lanes that share it, and of those in front of this one
