@@ -42,7 +42,7 @@ func (d shaped) NewSearch(dim int) (runtime.Search, error) {
 // Whatever the shape, hits have the same bits: every kernel for every number of queries, and everything that has codes by its codes.
 func TestSearchShapes(t *testing.T) {
 	for name, change := range map[string]func(*searchShape){
-		"tiles":         func(s *searchShape) { s.tensorFrom, s.residentTo, s.wanted = 1, 0, 0 },
+		"tiles":         func(s *searchShape) { s.tensorFrom, s.residentTo, s.wide, s.wanted = 1, 0, false, 0 },
 		"resident":      func(s *searchShape) { s.tensorFrom, s.wanted, s.slot = 1, 0, 100*77 },
 		"as measured":   measuredShape,
 		"little shared": func(s *searchShape) { s.shared = 99 << 10 },
