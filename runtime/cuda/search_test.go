@@ -208,7 +208,7 @@ func TestSearchProfile(t *testing.T) {
 			t.Errorf("%s does %v FLOP and %v bytes; %s of %d to %d candidates", k.Name, k.FLOP, k.Bytes, name, least, most)
 		}
 	}
-	const margin, nans = .01, 2 * nq                // rows 5 and 6 have one
+	const margin, nans = .01, 2 * nq            // rows 5 and 6 have one
 	next("search_round", 6*nq*dim, nq*(6*64+4)) // padded to 64
 	for lo := 0; lo < rows; lo += step {
 		n := min(step, rows-lo)
