@@ -5,6 +5,7 @@
 
 #include "activation.cuh"
 #include "operand.cuh"
+#include "tensor.cuh"
 
 // A slab is 16 rows of W floats. Rows are 8 floats longer, so that the rows of a fragment are in different banks.
 DEVICE constexpr int slab_floats(int w) { return 16 * (w + 8); }
@@ -137,4 +138,104 @@ DEVICE void finish(const Args &a, const Ahead<WN> &ahead, float *slab, int row0,
 		}
 		store2(a.c, row, col, x, y, pair, second);
 	}
+}
+
+// End is how a product ends: the towers' own ends, results in the factors' type or a sum with a residual in f32, have code of their own,
+// short and without a branch on the way, since a block runs through it once and has to fetch it.
+enum End { AnyEnd, HalfEnd, SumEnd };
+
+// end_of is a launch's, for slabs of W columns.
+template <int Type, int W, class Args>
+DEVICE End end_of(const Args &a) {
+	if (a.together < 4 || a.n % W || a.pre.data) return AnyEnd;
+	if (!a.r.data && a.c.dtype == Type && a.act <= QuickGELU) return HalfEnd;
+	return a.r.data && a.r.dtype == F32 && a.c.dtype == F32 && a.act == Identity ? SumEnd : AnyEnd;
+}
+
+// Lanes is how the lanes of a warp share a slab of W columns: four neighbours each, steps rows that are so far apart.
+template <int W>
+struct Lanes {
+	static constexpr int across = W / 4, apart = 32 / across, steps = 16 / apart, pitch = W + 8;
+	int row, column;
+};
+
+template <int W>
+DEVICE Lanes<W> lanes() { return {thread_index() % 32 / (W / 4), thread_index() % (W / 4) * 4}; }
+
+template <int W, class Args>
+DEVICE Quad bias_of(const Args &a, int col0) {
+	if (!a.bias) return {0.0f, 0.0f, 0.0f, 0.0f};
+	const float *const b = a.bias + col0 + lanes<W>().column;
+	return {b[0], b[1], b[2], b[3]};
+}
+
+DEVICE Quad add(const Quad &x, const Quad &y) { return {x.x + y.x, x.y + y.y, x.z + y.z, x.w + y.w}; }
+
+// finish_half is finish for a HalfEnd. Whether there is an activation is asked once a slab, so that its rows' are worked out side by side.
+template <int Type, int W, bool Activated, class Args>
+DEVICE void finish_half_of(const Args &a, const Quad &bias, const float *slab, int row0, int col0, int m) {
+	using L = Lanes<W>;
+	const L l = lanes<W>();
+	const int left = m - row0 - l.row;
+	uint16_t *const to = static_cast<uint16_t *>(a.c.data) + (long)(row0 + l.row) * a.c.stride + col0 + l.column;
+	UNROLL
+	for (int s = 0; s < L::steps; s++) {
+		Quad x = add(*reinterpret_cast<const Quad *>(slab + (l.row + s * L::apart) * L::pitch + l.column), bias);
+		if (Activated) x = {quick_gelu_fast(x.x), quick_gelu_fast(x.y), quick_gelu_fast(x.z), quick_gelu_fast(x.w)};
+		store2_if(s * L::apart < left, to + (long)(s * L::apart) * a.c.stride, pack<Type>(x.x, x.y), pack<Type>(x.z, x.w));
+	}
+}
+template <int Type, int W, class Args>
+DEVICE void finish_half(const Args &a, const Quad &bias, const float *slab, int row0, int col0, int m) {
+	if (a.act == QuickGELU) finish_half_of<Type, W, true>(a, bias, slab, row0, col0, m);
+	else finish_half_of<Type, W, false>(a, bias, slab, row0, col0, m);
+}
+
+// look_sum is look_ahead for a SumEnd, finish_sum is finish.
+template <int W, class Args>
+DEVICE void look_sum(const Args &a, Ahead<W> &ahead, int row0, int col0, int m) {
+	using L = Lanes<W>;
+	const L l = lanes<W>();
+	const int left = m - row0 - l.row;
+	const float *const from = static_cast<const float *>(a.r.data) + (long)(row0 + l.row) * a.r.stride + col0 + l.column;
+	UNROLL
+	for (int s = 0; s < L::steps; s++) {
+		if (s * L::apart < left) ahead.r[s] = *reinterpret_cast<const Quad *>(from + (long)(s * L::apart) * a.r.stride);
+	}
+	ahead.bias = bias_of<W>(a, col0);
+}
+
+template <int W, class Args>
+DEVICE void finish_sum(const Args &a, const Ahead<W> &ahead, const float *slab, int row0, int col0, int m) {
+	using L = Lanes<W>;
+	const L l = lanes<W>();
+	const int left = m - row0 - l.row;
+	float *const to = static_cast<float *>(a.c.data) + (long)(row0 + l.row) * a.c.stride + col0 + l.column;
+	UNROLL
+	for (int s = 0; s < L::steps; s++) {
+		const Quad x = add(add(*reinterpret_cast<const Quad *>(slab + (l.row + s * L::apart) * L::pitch + l.column), ahead.bias), ahead.r[s]);
+		store4_if(s * L::apart < left, to + (long)(s * L::apart) * a.c.stride, f32_to_bits(x.x), f32_to_bits(x.y), f32_to_bits(x.z), f32_to_bits(x.w));
+	}
+}
+
+// finish_slab makes W/8 fragments of 8 columns into 16 rows of C.
+template <int Type, int W, class Args>
+DEVICE void finish_slab(const Args &a, End end, const float (*c)[4], float *slab, int row0, int col0, int m) {
+	if (col0 >= a.n) return;
+	Ahead<W> ahead = {};
+	put_slab<W>(slab, c); // which frees the registers for what is asked for
+	if (end == HalfEnd) {
+		ahead.bias = bias_of<W>(a, col0);
+		warp_barrier();
+		finish_half<Type, W>(a, ahead.bias, slab, row0, col0, m);
+	} else if (end == SumEnd) {
+		look_sum(a, ahead, row0, col0, m);
+		warp_barrier();
+		finish_sum(a, ahead, slab, row0, col0, m);
+	} else {
+		look_ahead(a, ahead, row0, col0, m);
+		warp_barrier();
+		finish<W>(a, ahead, slab, row0, col0, m);
+	}
+	warp_barrier();
 }

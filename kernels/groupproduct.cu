@@ -12,15 +12,18 @@
 // Tiling: C in BM x BN, slices of 64 along K. The last warp's first thread sends slices ahead as far as shared memory goes; each warpgroup
 // before it multiplies 64 rows, one slice's products behind the next one's, and hands slices back.
 //
-//	            warps  slices ahead  shared   blocks a multiprocessor  FLOP a byte from L2
-//	128 x 256   8 + 1       4       193 KiB             1                    85
+//	            warps  slices ahead  shared   blocks a multiprocessor  FLOP a byte into shared memory
+//	256 x 256   8 + 4       4       213 KiB             1                    85   by two blocks
 //	128 x 128   8 + 1       3        97 KiB             2                    64
-//	64  x 64    4 + 1       6        97 KiB             2                    32
-//	64  x 32    4 + 1       8        97 KiB             2                    21
-//	64  x 16    4 + 1       8        81 KiB             2                    13
+//	64  x 128   4 + 1       4        97 KiB             2                    43
+//	64  x 64    4 + 1      12       193 KiB             1                    32
+//	64  x 16    4 + 1      16       161 KiB             1                    13
 //
-// Of two blocks on a multiprocessor one multiplies while the other's results leave. The small tiles are for few rows: they spread the
-// weights' bytes over as many multiprocessors as they can.
+// A multiprocessor takes 64 bytes a cycle, in which 128 x 128 x 64 would keep it as busy as its products: large products need larger
+// tiles. Two blocks, each with 256 rows and 128 columns, bring each other half of the rows of A, so that the second-level cache gives 128
+// FLOP a byte, and take one tile after the other. Of two blocks on a multiprocessor one multiplies while the other's results leave.
+// The small tiles are for few rows: they spread the weights' bytes over as many multiprocessors as they can, and ask for many ahead,
+// since a slice comes 1.2 us after it was asked for.
 //
 // FLOP and bytes: halfproduct.cu's. wgmma reads both factors from shared memory: 64 x 256 x 16 takes 128 cycles and 10 KiB of 16 KiB that
 // shared memory gives meanwhile.
@@ -98,26 +101,139 @@ DEVICE void group_product(const GroupProductArgs &a) {
 	group_wait<0>();
 	some_barrier<128 * groups>(); // the slices' place is free for results
 	float *const slab = reinterpret_cast<float *>(ring.a) + warp * slab_floats(width);
+	const End end = end_of<Type, width>(a);
 	UNROLL
-	for (int j = 0; j < BN / width; j++) {
-		Ahead<width> ahead = {};
-		put_slab<width>(slab, acc + width / 8 * j); // which frees the registers for what is asked for
-		look_ahead(a, ahead, m0 + 16 * warp, n0 + width * j, m);
+	for (int j = 0; j < BN / width; j++) finish_slab<Type, width>(a, end, acc + width / 8 * j, slab, m0 + 16 * warp, n0 + width * j, m);
+}
+
+// PairRing is the slices of a block's 256 x 128, with a slab for each warp: slices of the next tile come while results leave.
+template <int Stages>
+struct PairRing : Ring<256, 128, Stages> {
+	float slabs[8][slab_floats(32)];
+};
+
+// Course is the tiles that a pair of blocks takes, one after the other, each block half of the columns: columns first, so that neighbours
+// share rows of A.
+struct Course {
+	int columns, tiles, first, step, rank, slices;
+
+	DEVICE int row(int tile) const { return tile / columns * 256; }
+	DEVICE int column(int tile) const { return tile % columns * 256 + rank * 128; }
+};
+
+DEVICE Course course_of(const GroupProductArgs &a, int m) {
+	const int columns = (a.n + 255) / 256;
+	return {columns, (m + 255) / 256 * columns, block_x() / 2, grid_x() / 2, block_x() % 2, (a.k + depth - 1) / depth};
+}
+
+// send_pair brings each block its own rows of B, and both half of those of A.
+template <int Stages>
+DEVICE void send_pair(PairRing<Stages> &ring, const GroupProductArgs &a, const Course &c) {
+	int at = 0, phase = 1;
+	for (int t = c.first; t < c.tiles; t += c.step) {
+		const int m0 = c.row(t) + 128 * c.rank, n0 = c.column(t);
+		for (int s = 0; s < c.slices; s++) {
+			barrier_wait(&ring.empty[at], phase);
+			barrier_expect(&ring.full[at], (int)sizeof(ring.a[0]) + (int)sizeof(ring.b[0]));
+			load_box_pair(ring.a[at] + 128 * depth * c.rank, &a.a, s * depth, m0, &ring.full[at]);
+			load_box(ring.b[at], &a.b, s * depth, n0, &ring.full[at]);
+			if (++at == Stages) at = 0, phase ^= 1;
+		}
+	}
+}
+
+// half_tile and sum_tile are the ends of a warpgroup's 128 x 128, of which a warp has 16 rows of each half. What a slab needs of memory is
+// asked for behind the slab before.
+template <int Type>
+DEVICE void half_tile(const GroupProductArgs &a, float (&acc)[2][16][4], const Quad (&bias)[4], float *slab, int row0, int n0, int m) {
+	UNROLL
+	for (int i = 0; i < 8; i++) {
+		put_slab<32>(slab, acc[i / 4] + i % 4 * 4);
 		warp_barrier();
-		finish<width>(a, ahead, slab, m0 + 16 * warp, n0 + width * j, m);
+		finish_half<Type, 32>(a, bias[i % 4], slab, row0 + i / 4 * 64, n0 + i % 4 * 32, m);
 		warp_barrier();
 	}
 }
 
-KERNEL_FOR(1, groupproduct_bf16_128x256, GroupProductArgs, 288) { group_product<BF16, 128, 256, 4>(a); }
+DEVICE void sum_tile(const GroupProductArgs &a, float (&acc)[2][16][4], Ahead<32> &ahead, float *slab, int row0, int n0, int m) {
+	UNROLL
+	for (int i = 0; i < 8; i++) {
+		put_slab<32>(slab, acc[i / 4] + i % 4 * 4);
+		Ahead<32> next = {};
+		if (i < 7) look_sum(a, next, row0 + (i + 1) / 4 * 64, n0 + (i + 1) % 4 * 32, m);
+		warp_barrier();
+		finish_sum(a, ahead, slab, row0 + i / 4 * 64, n0 + i % 4 * 32, m);
+		warp_barrier();
+		ahead = next;
+	}
+}
+
+// pair_product: a warpgroup multiplies 128 rows. The ends are half_tile and sum_tile only, all columns there.
+template <int Type, int Stages>
+DEVICE void pair_product(const GroupProductArgs &a) {
+	SHARED(unsigned char, shared);
+	auto &ring = *reinterpret_cast<PairRing<Stages> *>(shared + (1024 - shared_address(shared) % 1024) % 1024);
+	const int m = extent(a.m), warp = thread_index() / 32, lane = thread_index() % 32, group = warp / 4;
+	const Course c = course_of(a, m);
+	if (thread_index() == 0) {
+		for (int i = 0; i < Stages; i++) barrier_init(&ring.full[i], 1), barrier_init(&ring.empty[i], 16); // the warps of both blocks
+		barriers_ready();
+	}
+	pair_barrier();
+	if (group == 2) {
+		fewer_registers<40>();
+		if (warp == 8 && lane == 0) send_pair(ring, a, c);
+	} else {
+		more_registers<232>();
+		const auto free = [&](int at) {
+			if (lane < 2) pair_arrive(&ring.empty[at], lane);
+		};
+		int at = 0, phase = 0;
+		for (int t = c.first; t < c.tiles; t += c.step) {
+			const int row0 = c.row(t) + 128 * group + warp % 4 * 16, n0 = c.column(t);
+			float acc[2][16][4];
+			int last = 0;
+			for (int s = 0; s < c.slices; s++) {
+				barrier_wait(&ring.full[at], phase);
+				const uint64_t ta = group_tile(ring.a[at] + 128 * depth * group), tb = group_tile(ring.b[at]);
+				group_begin();
+				UNROLL
+				for (int k = 0; k < depth / 16; k++) {
+					UNROLL
+					for (int h = 0; h < 2; h++) group_multiply<Type>(acc[h], ta + 64 * depth / 8 * h + 2 * k, tb + 2 * k, s + k);
+				}
+				group_commit();
+				group_wait<1>();
+				if (s) free(last);
+				last = at;
+				if (++at == Stages) at = 0, phase ^= 1;
+			}
+			if (a.r.data) {
+				Ahead<32> ahead = {};
+				look_sum(a, ahead, row0, n0, m);
+				group_wait<0>();
+				free(last);
+				sum_tile(a, acc, ahead, ring.slabs[warp], row0, n0, m);
+			} else {
+				const Quad bias[4] = {bias_of<32>(a, n0), bias_of<32>(a, n0 + 32), bias_of<32>(a, n0 + 64), bias_of<32>(a, n0 + 96)};
+				group_wait<0>();
+				free(last);
+				half_tile<Type>(a, acc, bias, ring.slabs[warp], row0, n0, m);
+			}
+		}
+	}
+	pair_barrier(); // the other block's bytes and arrivals come until its end
+}
+
+KERNEL_PAIR(groupproduct_bf16_256x256, GroupProductArgs, 384) { pair_product<BF16, 4>(a); }
+KERNEL_PAIR(groupproduct_f16_256x256, GroupProductArgs, 384) { pair_product<F16, 4>(a); }
 KERNEL_FOR(2, groupproduct_bf16_128x128, GroupProductArgs, 288) { group_product<BF16, 128, 128, 3>(a); }
-KERNEL_FOR(2, groupproduct_bf16_64x64, GroupProductArgs, 160) { group_product<BF16, 64, 64, 6>(a); }
-KERNEL_FOR(2, groupproduct_bf16_64x32, GroupProductArgs, 160) { group_product<BF16, 64, 32, 8>(a); }
-KERNEL_FOR(2, groupproduct_bf16_64x16, GroupProductArgs, 160) { group_product<BF16, 64, 16, 8>(a); }
-KERNEL_FOR(1, groupproduct_f16_128x256, GroupProductArgs, 288) { group_product<F16, 128, 256, 4>(a); }
+KERNEL_FOR(2, groupproduct_bf16_64x128, GroupProductArgs, 160) { group_product<BF16, 64, 128, 4>(a); }
+KERNEL_FOR(1, groupproduct_bf16_64x64, GroupProductArgs, 160) { group_product<BF16, 64, 64, 12>(a); }
+KERNEL_FOR(1, groupproduct_bf16_64x16, GroupProductArgs, 160) { group_product<BF16, 64, 16, 16>(a); }
 KERNEL_FOR(2, groupproduct_f16_128x128, GroupProductArgs, 288) { group_product<F16, 128, 128, 3>(a); }
-KERNEL_FOR(2, groupproduct_f16_64x64, GroupProductArgs, 160) { group_product<F16, 64, 64, 6>(a); }
-KERNEL_FOR(2, groupproduct_f16_64x32, GroupProductArgs, 160) { group_product<F16, 64, 32, 8>(a); }
-KERNEL_FOR(2, groupproduct_f16_64x16, GroupProductArgs, 160) { group_product<F16, 64, 16, 8>(a); }
+KERNEL_FOR(2, groupproduct_f16_64x128, GroupProductArgs, 160) { group_product<F16, 64, 128, 4>(a); }
+KERNEL_FOR(1, groupproduct_f16_64x64, GroupProductArgs, 160) { group_product<F16, 64, 64, 12>(a); }
+KERNEL_FOR(1, groupproduct_f16_64x16, GroupProductArgs, 160) { group_product<F16, 64, 16, 16>(a); }
 
 #endif

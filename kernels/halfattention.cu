@@ -67,23 +67,7 @@ DEVICE void half_attention(const HalfAttentionArgs &a, int s, int q0) {
 				}
 			}
 		}
-		UNROLL
-		for (int i = 0; i < 2; i++) {
-			float highest = top[i];
-			UNROLL
-			for (int j = 0; j < tile_rows / 8; j++) highest = fmaxf(highest, fmaxf(p[j][2 * i], p[j][2 * i + 1]));
-			highest = quad_max(highest);
-			const float shift = highest == lowest() ? 0.0f : highest * factor, shrink = exp2_fast(fmaf(top[i], factor, -shift));
-			top[i] = highest;
-			sum[i] *= shrink;
-			UNROLL
-			for (int j = 0; j < D / 8; j++) out[j][2 * i] *= shrink, out[j][2 * i + 1] *= shrink;
-			UNROLL
-			for (int j = 0; j < tile_rows / 8; j++) {
-				p[j][2 * i] = exp2_fast(fmaf(p[j][2 * i], factor, -shift)), p[j][2 * i + 1] = exp2_fast(fmaf(p[j][2 * i + 1], factor, -shift));
-				sum[i] += p[j][2 * i] + p[j][2 * i + 1];
-			}
-		}
+		soften<D, tile_rows>(p, out, top, sum, factor);
 		accumulate<Type, D, tile_rows>(out, p, v, left);
 	}
 	copy_wait<0>();
@@ -109,9 +93,7 @@ DEVICE void half_attention_all(const HalfAttentionArgs &a) {
 
 KERNEL(halfattention_bf16_32, HalfAttentionArgs, 128) { half_attention_all<BF16, 32>(a); }
 KERNEL(halfattention_bf16_64, HalfAttentionArgs, 128) { half_attention_all<BF16, 64>(a); }
-KERNEL(halfattention_bf16_96, HalfAttentionArgs, 128) { half_attention_all<BF16, 96>(a); }
 KERNEL(halfattention_bf16_128, HalfAttentionArgs, 128) { half_attention_all<BF16, 128>(a); }
 KERNEL(halfattention_f16_32, HalfAttentionArgs, 128) { half_attention_all<F16, 32>(a); }
 KERNEL(halfattention_f16_64, HalfAttentionArgs, 128) { half_attention_all<F16, 64>(a); }
-KERNEL(halfattention_f16_96, HalfAttentionArgs, 128) { half_attention_all<F16, 96>(a); }
 KERNEL(halfattention_f16_128, HalfAttentionArgs, 128) { half_attention_all<F16, 128>(a); }

@@ -78,15 +78,20 @@ DEVICE void scores(float (&c)[Columns / 8][4], uint16_t *a, int row, uint16_t *b
 	}
 }
 
-// accumulate adds w B, where w are the results of scores, rounded, and B's rows a tile's: a result's fragment is, in pairs of
-// blocks of 8 columns, a factor's. Blocks of 16 columns from `left` on are zeros.
+// fragment_of rounds two blocks of 8 columns of a result to a factor's fragment.
+template <int Type>
+DEVICE void fragment_of(uint32_t (&f)[4], const float (&x)[4], const float (&y)[4]) {
+	f[0] = pack<Type>(x[0], x[1]), f[1] = pack<Type>(x[2], x[3]), f[2] = pack<Type>(y[0], y[1]), f[3] = pack<Type>(y[2], y[3]);
+}
+
+// accumulate adds w B, where w are the results of scores, rounded, and B's rows a tile's. Blocks of 16 columns from `left` on are zeros.
 template <int Type, int D, int Columns>
 DEVICE void accumulate(float (&c)[D / 8][4], const float (&w)[Columns / 8][4], uint16_t *b, int left = Columns) {
 	UNROLL
 	for (int k = 0; k < Columns / 16; k++) {
 		if (16 * k >= left) continue;
-		const uint32_t fa[4] = {pack<Type>(w[2 * k][0], w[2 * k][1]), pack<Type>(w[2 * k][2], w[2 * k][3]),
-		                        pack<Type>(w[2 * k + 1][0], w[2 * k + 1][1]), pack<Type>(w[2 * k + 1][2], w[2 * k + 1][3])};
+		uint32_t fa[4];
+		fragment_of<Type>(fa, w[2 * k], w[2 * k + 1]);
 		UNROLL
 		for (int j = 0; j < D / 16; j++) {
 			uint32_t fb[4];
@@ -107,6 +112,31 @@ DEVICE float quad_max(float v) {
 	return fmaxf(v, shuffle_xor(v, 2));
 }
 
+static constexpr float log2e = 1.44269504f;
+
+// soften makes a tile's scores p into weights 2^(factor (p - top)), top the highest of the row so far: what there is of the output and of
+// the weights' sum shrinks where it rises. The lane holds two rows; hidden scores are minus infinity.
+template <int D, int Columns>
+DEVICE void soften(float (&p)[Columns / 8][4], float (&out)[D / 8][4], float (&top)[2], float (&sum)[2], float factor) {
+	UNROLL
+	for (int i = 0; i < 2; i++) {
+		float highest = top[i];
+		UNROLL
+		for (int j = 0; j < Columns / 8; j++) highest = fmaxf(highest, fmaxf(p[j][2 * i], p[j][2 * i + 1]));
+		highest = quad_max(highest);
+		const float shift = highest == lowest() ? 0.0f : highest * factor, shrink = exp2_fast(fmaf(top[i], factor, -shift));
+		top[i] = highest;
+		sum[i] *= shrink;
+		UNROLL
+		for (int j = 0; j < D / 8; j++) out[j][2 * i] *= shrink, out[j][2 * i + 1] *= shrink;
+		UNROLL
+		for (int j = 0; j < Columns / 8; j++) {
+			p[j][2 * i] = exp2_fast(fmaf(p[j][2 * i], factor, -shift)), p[j][2 * i + 1] = exp2_fast(fmaf(p[j][2 * i + 1], factor, -shift));
+			sum[i] += p[j][2 * i] + p[j][2 * i + 1];
+		}
+	}
+}
+
 // put_rows stores a fragment of 16 rows, two of which the lane holds, each times its factor.
 template <int D>
 DEVICE void put_rows(const View &v, const float (&c)[D / 8][4], int first, int rows, int row, const One &o, float scale0, float scale1) {
@@ -118,5 +148,3 @@ DEVICE void put_rows(const View &v, const float (&c)[D / 8][4], int first, int r
 		if (row + g + 8 < rows) store2(v, first + row + g + 8, o.col + 8 * j + t, c[j][2] * scale1, c[j][3] * scale1, true, true);
 	}
 }
-
-static constexpr float log2e = 1.44269504f;

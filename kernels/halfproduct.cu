@@ -121,15 +121,9 @@ DEVICE void half_product(const HalfProductArgs &a) {
 	barrier();
 	if (!busy) return;
 	float *const slab = reinterpret_cast<float *>(shared) + warp * slab_floats(WN);
+	const End end = end_of<Type, WN>(a);
 	UNROLL
-	for (int i = 0; i < mi; i++) {
-		Ahead<WN> ahead = {};
-		look_ahead(a, ahead, m0 + wm + 16 * i, n0 + wn, m);
-		put_slab<WN>(slab, acc[i]);
-		warp_barrier();
-		finish<WN>(a, ahead, slab, m0 + wm + 16 * i, n0 + wn, m);
-		warp_barrier();
-	}
+	for (int i = 0; i < mi; i++) finish_slab<Type, WN>(a, end, acc[i], slab, m0 + wm + 16 * i, n0 + wn, m);
 }
 
 KERNEL(halfproduct_bf16_128x256, HalfProductArgs, 256) { half_product<BF16, 128, 256, 64, 64, 4>(a); }

@@ -41,9 +41,38 @@ DEVICE void load_box(void *to, const TensorMap *map, int column, int row, uint64
 	             :: "r"(shared_address(to)), "l"(map), "r"(column), "r"(row), "r"(shared_address(b)) : "memory");
 }
 
+// A pair is two neighbouring blocks of a grid, a cluster, that reach each other's shared memory.
+#define KERNEL_PAIR(name, Args, threads) \
+	extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 1) name(const __grid_constant__ Args a)
+
+DEVICE int grid_x() { return gridDim.x; }
+// pair_barrier waits for the pair's threads and orders their accesses to shared memory.
+DEVICE void pair_barrier() {
+	asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+// pair_arrive arrives at the barrier in the same place of the shared memory of the pair's block `rank`.
+DEVICE void pair_arrive(uint64_t *b, int rank) {
+	asm volatile("{\n\t.reg .b32 there;\n\tmapa.shared::cluster.u32 there, %0, %1;\n\tmbarrier.arrive.shared::cluster.b64 _, [there];\n\t}"
+	             :: "r"(shared_address(b)), "r"(rank) : "memory");
+}
+// load_box_pair is load_box to the same place in both blocks; its bytes arrive at b in each.
+DEVICE void load_box_pair(void *to, const TensorMap *map, int column, int row, uint64_t *b) {
+	asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
+	             :: "r"(shared_address(to)), "l"(map), "r"(column), "r"(row), "r"(shared_address(b)), "h"((short)3) : "memory");
+}
+
+// more_registers and fewer_registers set what the threads of a warpgroup have, whose branch this is the beginning of.
+template <int N>
+DEVICE void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
+template <int N>
+DEVICE void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
+
 // some_barrier is a barrier of so many of the block's threads, number 1.
 template <int Threads>
 DEVICE void some_barrier() { asm volatile("bar.sync 1, %0;" :: "n"(Threads) : "memory"); }
+
+// group_barrier is a barrier of a warpgroup of the block, number 1 and on.
+DEVICE void group_barrier(int group) { asm volatile("bar.sync %0, 128;" :: "r"(1 + group) : "memory"); }
 
 // group_tile describes rows of 128 bytes in shared memory, swizzled by 128 bytes, from an address aligned to 1024 bytes: PTX ISA, "Matrix
 // Descriptor". 8 rows are 1024 bytes; 16 more columns are 32 bytes on, which is 2 in the descriptor.
@@ -82,5 +111,20 @@ DEVICE void group_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "
 	          "%120,%121,%122,%123,%124,%125,%126,%127", "%128", "%129", "%130", BLOCKS(0), BLOCKS(8), BLOCKS(16), BLOCKS(24))
 GROUP_MMAS(bf16)
 GROUP_MMAS(f16)
+
+// GROUP_MMA_ROWS defines mma(d, a, b): d += A B with A in registers, warp w's fragment as mma_bf16's A, and rows of 64 columns that are B's
+// own, 8 of them 1024 bytes in shared memory.
+#define GROUP_MMA_ROWS(type)                                                                                              \
+	DEVICE void group_mma_rows_##type(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b) {                               \
+		asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %37, 0;\n\twgmma.mma_async.sync.aligned.m64n64k16.f32." #type "." #type    \
+		             " {" FIRST_TEN TEN(1) TEN(2) "%30,%31}, {%32,%33,%34,%35}, %36, p, 1, 1, 1;\n\t}"                           \
+		             : BLOCKS(0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));                                \
+	}
+GROUP_MMA_ROWS(bf16)
+GROUP_MMA_ROWS(f16)
+
+// settle keeps what is computed in registers in front of it: a warpgroup's products take registers as group_begin finds them.
+DEVICE void settle(float (&x)[4]) { asm volatile("" : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3])::"memory"); }
+DEVICE void settle(uint32_t (&x)[4]) { asm volatile("" : "+r"(x[0]), "+r"(x[1]), "+r"(x[2]), "+r"(x[3])::"memory"); }
 
 #endif

@@ -107,6 +107,17 @@ DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory");
 template <int N>
 DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
 
+// store2_if and store4_if store so many words, to memory aligned to all of them, where it is live: without a branch, around which nothing
+// would move.
+DEVICE void store2_if(bool live, void *to, uint32_t x, uint32_t y) {
+	asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %3, 0;\n\t@p st.global.v2.b32 [%0], {%1, %2};\n\t}"
+	             :: "l"(__cvta_generic_to_global(to)), "r"(x), "r"(y), "r"((int)live));
+}
+DEVICE void store4_if(bool live, void *to, uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
+	asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %5, 0;\n\t@p st.global.v4.b32 [%0], {%1, %2, %3, %4};\n\t}"
+	             :: "l"(__cvta_generic_to_global(to)), "r"(x), "r"(y), "r"(z), "r"(w), "r"((int)live));
+}
+
 // pack_f16 and pack_bf16 round two numbers to nearest even, x the lower half of the word.
 DEVICE uint32_t pack_f16(float x, float y) {
 	uint32_t w;
@@ -192,6 +203,15 @@ DEVICE uint32_t warp_ballot(bool p) { return emu::ballot(p); }
 DEVICE int bits_set(uint32_t x) { return __builtin_popcount(x); }
 DEVICE int atomic_increment(int *p) { return emu::atomic_add(p, 1); }
 DEVICE int atomic_add(int *p, int n) { return emu::atomic_add(p, n); }
+
+DEVICE void store2_if(bool live, void *to, uint32_t x, uint32_t y) {
+	uint32_t *const p = static_cast<uint32_t *>(to);
+	if (live) p[0] = x, p[1] = y;
+}
+DEVICE void store4_if(bool live, void *to, uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
+	uint32_t *const p = static_cast<uint32_t *>(to);
+	if (live) p[0] = x, p[1] = y, p[2] = z, p[3] = w;
+}
 
 #define EMU_MMA(name, type, Parts)                                                                          \
 	DEVICE void name(type (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {                        \

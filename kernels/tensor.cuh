@@ -16,6 +16,9 @@ DEVICE uint32_t pack(float x, float y) {
 }
 
 // Chunk is 16 bytes: 8 elements of a row.
+struct alignas(16) Chunk {
+	uint32_t words[4];
+};
 static constexpr int chunk_elements = 8;
 
 // swizzle is where chunk c of a tile's row lies in the row, so that the rows of a fragment's 8 x 8 matrix are in different banks: the

@@ -148,6 +148,11 @@ func (h halves) attention() (t []Case) {
 			t = append(t, Case{"attention", fmt.Sprintf("%s %dx%d", name, size[0], size[1]), h.attentionTol(), len(lengths), h.forward(s)})
 		}
 	}
+	// Up to a tile of keys, and rests of queries and keys behind whole tiles.
+	for _, lengths := range [][]int{{50, 64, 1, 0, 16}, {257, 145, 128, 17, 0, 193, 390}} {
+		s := attentionShape{heads: 2, d: 64, lengths: lengths}
+		t = append(t, Case{"attention", fmt.Sprintf("full 2x64 of %d", lengths), h.attentionTol(), len(lengths), h.forward(s)})
+	}
 	for _, d := range []int{20, 64} {
 		for _, last := range []bool{false, true} {
 			s := attentionShape{heads: 2, d: d, mode: 1, lengths: []int{3, 70, 1, 20, 0}, prefix: []int{0, 5, 64, 90, 0}, last: last}

@@ -22,6 +22,10 @@ const attentionDepth = 128
 
 func (c *compiler) attention(o runtime.Attention) {
 	a := c.attentionArgs(o)
+	if c.dev.groupAttention && groupable(o, a) {
+		c.groupAttention(o, a)
+		return
+	}
 	if d := tensorDepth(o, 128, a.views()...); d > 0 {
 		tiles := blocks(o.MaxKeys, attentionTile)
 		c.launch("halfattention.cu", fmt.Sprintf("halfattention_%s_%d", a.dtype(), d), heads64(o, 10*attentionTile*d),
@@ -51,8 +55,65 @@ func heads64(o runtime.Attention, shared int) driver.Config {
 	return driver.Config{Grid: [3]int{blocks(o.MaxKeys, attentionTile), o.Heads, o.Seqs.Cap}, Block: 128, Shared: shared}
 }
 
+// groupKeyTiles are the tiles of keys and values that groupattention.cu has in shared memory at most.
+const groupKeyTiles = 5
+
+// groupable says whether groupattention.cu takes an attention: every query sees every key of its sequence, of whose rows none is left out.
+// The last layer's single queries would leave a warpgroup idle.
+func groupable(o runtime.Attention, a attentionArgs) bool {
+	full := !o.Causal && o.Window == 0 && a.Prefix == 0 && o.Q.Rows == o.K.Rows
+	return full && o.Q.Cols == 64*o.Heads && tensorDepth(o, 64, a.views()...) == 64
+}
+
+// attentionGroups is how many warpgroups share a sequence's keys: two and a warp for the rest, or one where it has all of them.
+func attentionGroups(o runtime.Attention) int {
+	if o.MaxKeys <= attentionTile {
+		return 1
+	}
+	return 2
+}
+
+type groupAttentionArgs struct {
+	Q, K, V driver.TensorMap
+	Forward attentionArgs
+	_       [6]uint64 // the size is a multiple of the maps' alignment
+}
+
+// groupAttention launches groupattention.cu. The maps have all rows that may be live.
+func (c *compiler) groupAttention(o runtime.Attention, a attentionArgs) {
+	if c.dry || o.Q.Rows == 0 {
+		return
+	}
+	g, err := groupAttentionArgs{Forward: a}, error(nil)
+	for _, m := range []struct {
+		to *driver.TensorMap
+		of view
+	}{{&g.Q, a.Q}, {&g.K, a.K}, {&g.V, a.V}} {
+		if err == nil {
+			*m.to, err = m.of.tiles(a.dtype(), o.Q.Rows, m.of.Cols, attentionTile).Encode()
+		}
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.launch("groupattention.cu", fmt.Sprintf("groupattention_%s_%d", a.dtype(), attentionGroups(o)), heads128(o), g)
+}
+
+// heads128 is the launch of groupattention.cu: its Room, as far as there are keys.
+func heads128(o runtime.Attention) driver.Config {
+	const tile, barriers = attentionTile * 2 * attentionTile, 1024
+	groups, rest := attentionGroups(o), 0
+	if groups > 1 {
+		rest = 1
+	}
+	keys := min(groupKeyTiles, blocks(o.MaxKeys, attentionTile))
+	return driver.Config{Grid: [3]int{max(1, blocks(o.MaxKeys-16*rest, attentionTile*groups)), o.Heads, o.Seqs.Cap}, Block: 128*groups + 32*rest,
+		Shared: 1024 + (groups+rest)*tile + barriers + 2*keys*tile, Aligned: true}
+}
+
 // tensorDepth is the width to which the tensor units' kernels pad a head, 0 where they cannot take it: matrices of one half type, rows
-// and heads aligned to 16 bytes, heads up to limit.
+// and heads aligned to 16 bytes, heads up to limit. Heads of 96 are too rare for kernels of their own.
 func tensorDepth(o runtime.Attention, limit int, vs ...view) int {
 	d := o.Q.Cols / o.Heads
 	for _, v := range vs {
@@ -62,6 +123,9 @@ func tensorDepth(o runtime.Attention, limit int, vs ...view) int {
 	}
 	if d%align != 0 || d > limit {
 		return 0
+	}
+	if d > 64 {
+		return 128
 	}
 	return max(32, 32*blocks(d, 32))
 }
@@ -85,9 +149,6 @@ func (c *compiler) attentionGrad(o runtime.AttentionGrad) {
 	wq, wk := attentionGradWorks(o, a)
 	c.alike(a.Forward.Q, outs...)
 	if d := tensorDepth(o.Attention, 128, append(a.Forward.views(), outs...)...); d > 0 {
-		if d == 96 {
-			d = 128 // such heads are too rare for kernels of their own
-		}
 		name, t := fmt.Sprintf("_%s_%d", a.Forward.dtype(), d), gradTiles[d]
 		h := halfAttentionGradArgs{a, c.i32(blocks(o.MaxKeys, attentionTile)), 0}
 		c.part(wq, "halfattentiongrad.cu", "halfattentiongrad_q"+name, heads64(o.Attention, 4*attentionTile*d+8*t.keys*d), h)

@@ -29,6 +29,9 @@ type Device struct {
 	groups       bool  // products of half types by groupproduct.cu
 	noGroups     error // why not, on a chip that has the kernels
 
+	groupAttention   bool // attention by groupattention.cu
+	noGroupAttention error
+
 	multiprocessors, shared, clock, bus int // shared memory of a block in bytes; kHz of the memory's clock, bits of its bus; 0 where unknown
 
 	mu        sync.Mutex // one call at a time uses the context
@@ -109,19 +112,30 @@ func open(ordinal int, o Options) (*Device, error) {
 	if d.major != 9 || d.minor != 0 {
 		return d, nil
 	}
-	if d.noGroups = d.tryGroups(); d.noGroups == nil {
-		d.groups = true
-	} else if d.lost() {
-		// Without warpgroups' products there is another context.
-		if err := driver.Check("destroy context", d.ctx.Destroy()); err != nil {
-			return nil, err
-		}
-		d.err, d.arenas, d.staging = nil, nil, staging{}
-		clear(d.modules)
-		clear(d.functions)
-		return d, d.connect(gpu)
+	d.noGroups = d.tryGroups()
+	if err := d.revive(gpu); err != nil {
+		return nil, err
 	}
+	d.noGroupAttention = d.tryGroupAttention()
+	if err := d.revive(gpu); err != nil {
+		return nil, err
+	}
+	d.groups, d.groupAttention = d.noGroups == nil, d.noGroupAttention == nil
 	return d, nil
+}
+
+// revive makes another context where a trial has lost the device's.
+func (d *Device) revive(gpu cu.Device) error {
+	if !d.lost() {
+		return nil
+	}
+	if err := driver.Check("destroy context", d.ctx.Destroy()); err != nil {
+		return err
+	}
+	d.err, d.arenas, d.staging = nil, nil, staging{}
+	clear(d.modules)
+	clear(d.functions)
+	return d.connect(gpu)
 }
 
 // connect makes a context and what lives as long.
@@ -202,6 +216,9 @@ func (d *Device) Describe() string {
 		s += ", products by warpgroups"
 	case d.noGroups != nil:
 		s += fmt.Sprintf(", no products by warpgroups (%v)", d.noGroups)
+	}
+	if d.noGroupAttention != nil {
+		s += fmt.Sprintf(", no attention by warpgroups (%v)", d.noGroupAttention)
 	}
 	return s
 }

@@ -97,9 +97,18 @@ type halfProductArgs struct {
 	Together        int32
 }
 
+// size is what a tile is chosen by.
+func (a halfProductArgs) size(rows int, dt runtime.DType) productSize {
+	half := a.R.Data == 0 && a.C.DType == int32(dt) && a.Act <= int32(runtime.QuickGELU)
+	sum := a.R.Data != 0 && a.R.DType == int32(runtime.F32) && a.C.DType == int32(runtime.F32) && a.Act == int32(runtime.Identity)
+	return productSize{rows: rows, cols: int(a.N), depth: int(a.K), residual: a.R.Data != 0,
+		plain: (half || sum) && a.Pre.Data == 0 && a.Together == 4 && a.N%256 == 0}
+}
+
 // halfTile is a tile of halfproduct.cu or groupproduct.cu.
 type halfTile struct {
 	m, n, threads, shared int
+	pair                  bool // two blocks make it, half of the columns each, and take one tile after the other
 	tileTime
 }
 
@@ -114,34 +123,40 @@ type tileTime struct {
 // Tiles of halfproduct.cu: stages of slices, whose rows are 64 bytes. Their times are in proportion to what shared memory and the
 // second-level cache let through, by the figures in the kernel's file.
 var halfTiles = []halfTile{
-	{128, 256, 256, 4 * (128 + 256) * 64, tileTime{1, 20, 20, 0, 0}}, {128, 128, 128, 4 * (128 + 128) * 64, tileTime{1, 10.53, 10.53, 0, 0}},
-	{64, 64, 128, 4 * (64 + 64) * 64, tileTime{1, 4.2, 4.2, 0, 0}}, {16, 32, 64, 8 * (16 + 32) * 64, tileTime{1, 2.1, 2.1, 0, 0}},
+	{128, 256, 256, 4 * (128 + 256) * 64, false, tileTime{1, 20, 20, 0, 0}}, {128, 128, 128, 4 * (128 + 128) * 64, false, tileTime{1, 10.53, 10.53, 0, 0}},
+	{64, 64, 128, 4 * (64 + 64) * 64, false, tileTime{1, 4.2, 4.2, 0, 0}}, {16, 32, 64, 8 * (16 + 32) * 64, false, tileTime{1, 2.1, 2.1, 0, 0}},
 }
 
-// Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage. Times were measured by BenchmarkTiles on an
-// NVIDIA H100 80GB HBM3, 2026-11-26.
+// Tiles of groupproduct.cu: rows of 128 bytes, aligned to 1024, and two barriers a stage. Times are by BenchmarkTiles on an NVIDIA H200.
 var groupTiles = []halfTile{
-	groupTile(128, 256, 4, tileTime{1, 8.9, 10.1, 6000, 6500}),
-	groupTile(128, 128, 3, tileTime{2, 4.5, 13.6, 1900, 5700}),
-	groupTile(64, 64, 6, tileTime{2, 2.74, 6, 2000, 1000}),
-	groupTile(64, 32, 8, tileTime{2, 2.5, 4.2, 1600, 1000}),
-	groupTile(64, 16, 8, tileTime{2, 2.5, 3.15, 1400, 1000}),
+	groupTile(128, 128, 3, tileTime{2, 5.4, 12.5, 2600, 3500}),
+	groupTile(64, 128, 4, tileTime{2, 3.85, 7.3, 4000, 600}),
+	groupTile(64, 64, 12, tileTime{1, 2, 2.5, 2600, 700}),
+	groupTile(64, 16, 16, tileTime{1, 1.6, 1.9, 2400, 600}),
+	{256, 256, 384, 1024 + 4*((256+128)*128+16) + 8*16*40*4, true, tileTime{1, 10.5, 10.5, 3000, 3000}},
 }
+
+// pairStart is what a launch of pairs of blocks takes before the first products, in nanoseconds.
+const pairStart = 4500
 
 func groupTile(m, n, stages int, t tileTime) halfTile {
-	return halfTile{m, n, 2*m + 32, 1024 + stages*((m+n)*128+16), t}
+	return halfTile{m, n, 2*m + 32, 1024 + stages*((m+n)*128+16), false, t}
 }
 
 // productSize is what the choice of a tile depends on.
 type productSize struct {
 	rows, cols, depth int
 	residual          bool
+	plain             bool // it ends as HalfEnd or SumEnd of epilogue.cuh, with whole tiles of columns
 }
 
 // chooseTile returns the fastest tile. What a product gives does not depend on it.
 func chooseTile(tiles []halfTile, p productSize, processors int) halfTile {
 	best, least := tiles[0], 0.0
 	for _, t := range tiles {
+		if t.pair && !p.plain {
+			continue
+		}
 		if time := t.time(p, processors); least == 0 || time < least {
 			best, least = t, time
 		}
@@ -151,15 +166,18 @@ func chooseTile(tiles []halfTile, p productSize, processors int) halfTile {
 
 func (t halfTile) time(p productSize, processors int) float64 {
 	n := blocks(p.rows, t.m) * blocks(p.cols, t.n)
-	waves, slope := 1, t.alone
-	if n > processors {
+	waves, slope, start := 1, t.alone, 0.0
+	switch {
+	case t.pair:
+		waves, start = blocks(n, processors/2), pairStart
+	case n > processors:
 		waves, slope = blocks(n, processors*t.resident), t.full
 	}
 	time := float64(p.depth)*slope + t.end
 	if p.residual {
 		time += t.residual
 	}
-	return float64(waves) * time
+	return float64(waves)*time + start
 }
 
 // halfProduct launches a product on the tensor units; a left factor of another type, or whose rows are not aligned, is copied.
@@ -176,13 +194,16 @@ func (c *compiler) halfProduct(p product, dt runtime.DType) {
 		c.groupProduct(p.work(), a, rows, dt)
 		return
 	}
-	t := c.dev.tile(halfTiles, productSize{rows, p.N, p.K, p.R.Data != 0}, c.dev.multiprocessors)
-	c.part(p.work(), "halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N), a)
+	t := c.dev.tile(halfTiles, a.size(rows, dt), c.dev.multiprocessors)
+	c.part(p.work(), "halfproduct.cu", "halfproduct_"+t.name(dt), t.launch(rows, p.N, c.dev.multiprocessors), a)
 }
 
 func (t halfTile) name(dt runtime.DType) string { return fmt.Sprintf("%s_%dx%d", dt, t.m, t.n) }
 
-func (t halfTile) launch(rows, cols int) driver.Config {
+func (t halfTile) launch(rows, cols, processors int) driver.Config {
+	if t.pair {
+		return driver.Config{Grid: [3]int{2 * max(1, min(processors/2, blocks(cols, t.n)*blocks(rows, t.m))), 1, 1}, Block: t.threads, Shared: t.shared}
+	}
 	return driver.Config{Grid: [3]int{blocks(cols, t.n), blocks(rows, t.m), 1}, Block: t.threads, Shared: t.shared}
 }
 
@@ -198,20 +219,24 @@ type groupProductArgs struct {
 
 // groupProduct launches a product by warpgroups. A's map has all rows that may be live.
 func (c *compiler) groupProduct(w kernelWork, a halfProductArgs, rows int, dt runtime.DType) {
-	t := c.dev.tile(groupTiles, productSize{rows, int(a.N), int(a.K), a.R.Data != 0}, c.dev.multiprocessors)
+	t := c.dev.tile(groupTiles, a.size(rows, dt), c.dev.multiprocessors)
 	g := groupProductArgs{C: a.C, R: a.R, Pre: a.Pre, Bias: a.Bias, M: a.M, K: a.K, N: a.N, Act: a.Act, Together: a.Together}
 	if c.dry || rows == 0 {
 		return
 	}
 	var err error
-	if g.A, err = a.A.tiles(dt, rows, a.K, t.m).Encode(); err == nil {
-		g.B, err = a.B.tiles(dt, int(a.N), a.K, t.n).Encode()
+	boxA, boxB := t.m, t.n
+	if t.pair {
+		boxA, boxB = t.m/2, t.n/2
+	}
+	if g.A, err = a.A.tiles(dt, rows, a.K, boxA).Encode(); err == nil {
+		g.B, err = a.B.tiles(dt, int(a.N), a.K, boxB).Encode()
 	}
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	cfg := t.launch(rows, int(a.N))
+	cfg := t.launch(rows, int(a.N), c.dev.multiprocessors)
 	cfg.Aligned = true
 	c.part(w, "groupproduct.cu", "groupproduct_"+t.name(dt), cfg, g)
 }
