@@ -11,7 +11,7 @@
 #   profile    where the time of a run goes, by operation and by kernel, against the roofline
 #   tiles      products of the towers' shapes with every tile
 #   search     searches of 10 million x 512, isearle and torch.topk
-#   oti        steps of textual inversion
+#   oti        steps of textual inversion, isearle and SEARLE's own loop in PyTorch
 #   report     RESULTS.md from what is in $OUT
 #
 # SHAPES="vit-b-32" leaves bench and profile the other model out, where a command's time is limited.
@@ -140,8 +140,11 @@ search() {
 
 oti() {
 	rm -f "$OUT/oti.jsonl"
+	keep torch-oti.txt "$PYTHON" "$here/peers.py" oti "$OUT/torch-oti.jsonl" ${QUICK:+--quick}
 	[ "$QUICK" ] && return # the tiny model has not the vocabulary
-	bench_lines oti.jsonl oti --shape vit-b-32 --batch 32,1024 --time 5s
+	for type in bf16 f32; do
+		bench_lines oti.jsonl oti --shape vit-b-32 --dtype "$type" --batch 32,1024 --time 2s
+	done
 }
 
 report() { "$PYTHON" "$here/report.py" "$OUT" >"$OUT/RESULTS.md" && echo "$OUT/RESULTS.md" >&2; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch at the jobs that gpu-check.sh measures isearle at: peers.py SHAPE|search FILE [--quick]. FILE gets a JSON line for each.
+"""PyTorch at the jobs that gpu-check.sh measures isearle at: peers.py SHAPE|search|oti FILE [--quick]. FILE gets a JSON line for each.
 
 Towers are CLIP's, of random weights, as PyTorch users run them: eager, and compiled with CUDA graphs (mode "reduce-overhead").
 Times are the median of calls between CUDA events, everything on the device already.
@@ -60,8 +60,11 @@ class Text(torch.nn.Module):
         self.blocks = torch.nn.Sequential(*[Block(width, heads, True) for _ in range(layers)])
         self.final, self.proj = torch.nn.LayerNorm(width), torch.nn.Linear(width, dim, bias=False)
 
-    def forward(self, ids):
-        x = self.final(self.blocks(self.tokens(ids) + self.pos))
+    def forward(self, ids, pseudo=None, at=None):
+        x = self.tokens(ids)
+        if pseudo is not None:
+            x = x.index_put((torch.arange(x.shape[0], device=x.device), at), pseudo.to(x.dtype))
+        x = self.final(self.blocks(x + self.pos))
         return self.proj(x[torch.arange(x.shape[0], device=x.device), ids.argmax(-1)])
 
 
@@ -130,6 +133,38 @@ def search(out, quick):
             del db
 
 
+def oti(out, quick):
+    """A step of SEARLE's own loop: three forward and three full backward passes over 77 tokens, the text tower's weights keeping their
+    gradients; in f32, and as autocast computes it, the loss scaled for f16."""
+    shape = "tiny" if quick else "vit-b-32"
+    for dtype in ["f32"] if quick else ["f32", "f16", "bf16"]:
+        for batch in [2] if quick else [32, 256]:
+            torch.manual_seed(0)
+            text = Text(*TEXTS[shape]).to(DEVICE)
+            width, dim = TEXTS[shape][0], TEXTS[shape][3]
+            ids = torch.zeros(3, batch, 77, dtype=torch.long, device=DEVICE)
+            ids[:, :, :15] = torch.randint(300, 40000, (3, batch, 15), device=DEVICE)
+            ids[:, :, 14] = 49407
+            at = torch.full((batch,), 5, device=DEVICE)
+            images = torch.randn(batch, dim, device=DEVICE)
+            token = torch.nn.Parameter(torch.randn(batch, width, device=DEVICE) * 0.02)
+            adam = torch.optim.AdamW([token], lr=2e-2, weight_decay=0.01)
+            scaler = torch.amp.GradScaler(DEVICE, enabled=dtype == "f16")
+            loss, one, average = torch.nn.CosineEmbeddingLoss(), torch.ones(1, device=DEVICE), [token.detach().clone()]
+
+            def step():
+                adam.zero_grad()
+                with torch.autocast(DEVICE, TYPES[dtype], enabled=dtype != "f32"):
+                    a, plain, b = text(ids[0], token, at), text(ids[1]), text(ids[2], token, at)
+                    total = (loss(a.float(), images, one) + 0.5 * loss(b.float(), plain.float(), one)) / 1.5
+                scaler.scale(total).backward()
+                scaler.step(adam)
+                scaler.update()
+                average[0] = 0.99 * average[0] + 0.01 * token.detach()
+
+            line(out, job="oti", model=shape, dtype=dtype, batch=batch, rate=1 / measure(step, 0.1 if quick else 2))
+
+
 def line(out, **what):
     out.write(json.dumps(what) + "\n")
     out.flush()
@@ -142,7 +177,7 @@ if __name__ == "__main__":
         sys.exit("PyTorch finds no GPU")
     torch.backends.cuda.matmul.allow_tf32 = False
     with open(sys.argv[2], "w") as f:
-        if sys.argv[1] == "search":
-            search(f, "--quick" in sys.argv)
+        if sys.argv[1] in ("search", "oti"):
+            {"search": search, "oti": oti}[sys.argv[1]](f, "--quick" in sys.argv)
         else:
             towers(sys.argv[1], f, "--quick" in sys.argv)

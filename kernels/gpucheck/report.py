@@ -123,13 +123,18 @@ def searches(folder):
 
 
 def inversion(folder):
-    print("## OTI, a gradient step\n")
-    mine = ours(folder, "oti")
+    print("## OTI, a gradient step of ViT-B/32, and SEARLE's own loop in PyTorch, of 32 images as its default\n")
+    mine, theirs = ours(folder, "oti"), lines(folder, "torch-oti")
     rows = []
-    for batch in (32, 1024):
-        r = next((x["result"] for x in mine if x.get("batch") == str(batch)), {})
-        rows.append((f"vit-b-32, {batch} images", number(r.get("steps/s")), number(r["steps/s"] * batch if "steps/s" in r else None)))
-    table(["", "steps/s", "images x steps/s"], rows)
+    for dtype, peers in (("f32", ("f32",)), ("bf16", ("f16", "bf16"))):
+        own = [(x["dtype"], x["rate"] * x["batch"]) for x in theirs if x["dtype"] in peers and x["batch"] == 32]
+        best = max(own, key=lambda x: x[1], default=("", None))
+        for batch in (32, 1024):
+            r = next((x["result"] for x in mine if (x.get("dtype"), x.get("batch")) == (dtype, str(batch))), {})
+            rate = r["steps/s"] * batch if "steps/s" in r else None
+            rows.append((f"{dtype}, {batch} images", number(r.get("steps/s")), number(rate), number(best[1]) + (f" ({best[0]})" if best[1] else BLANK), ratio(rate, best[1]),
+                         "35" if batch == 1024 else BLANK))
+    table(["", "steps/s", "images x steps/s", "PyTorch, images x steps/s", "ratio", "target"], rows)
 
 
 def main(folder):
