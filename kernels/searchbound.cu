@@ -16,14 +16,12 @@
 // search_norms: |x|, rounded up: the root of the sum of squares has a relative error below (n + 2) u / 2 + u; squares of elements
 // below 2^-63 may vanish. A warp a row.
 //
-// search_resident16, search_resident64 and search_wide64 are for up to so many queries, search_bound for more, a block of which has 128, and search_bound64 for
+// search_resident16 and search_resident64 are for up to so many queries, search_bound for more, a block of which has 128, and search_bound64 for
 // queries that are too long to stay in shared memory (searchproduct.cuh). Let B = dim*2 be the bytes of a row:
 //
 //	kernel            FLOP for B bytes  stages        shared memory          a warp, for 32 bytes of its rows
 //	search_resident16   2*dim*16        4 of 16 KiB    64 KiB + 16 B         16 x 16: 1 + 1 ldmatrix, 2 mma
 //	search_resident64   2*dim*64        3 of 16 KiB    48 KiB + 64 B + 512   32 x 32: 2 + 2 ldmatrix, 8 mma
-//	search_wide64       2*dim*64        5 of 32 KiB    160 KiB + 64 B + 512  32 x 32
-//	search_wide         2*dim*128       3 of 32 KiB    96 KiB + 128 B + 1 KiB 64 x 64: 4 + 4 ldmatrix, 32 mma
 //	search_bound64      2*dim*64        4 of 24 KiB    96 KiB + 512          32 x 32
 //	search_bound        2*dim*128       3 of 32 KiB    96 KiB + 1 KiB        32 x 64: 2 + 4 ldmatrix, 16 mma
 //
@@ -37,13 +35,14 @@
 // its first copies and then for its last rows' floors while it copies nothing; only the other block of its multiprocessor fills the gap.
 // 2,159 GB/s were measured. search_resident64 moves rows alone and does not stop. Two blocks a multiprocessor of 227 KiB for dim up to
 // 512, one of 163 KiB; the two stages of 16 KiB that are on their way in a block are more than the 23 bytes a nanosecond that
-// memory gives a multiprocessor of an H100, for the microsecond that it takes. An H200's gives 32 bytes a nanosecond: search_wide64, one block of twice
-// as many threads, has 128 KiB on their way where two blocks of search_resident64 have 64.
+// memory gives a multiprocessor of an H100, for the microsecond that it takes.
 //
 // More queries: search_bound has 64 FLOP for a byte from the second-level cache, its warps read 24 cycles of shared memory for products of 26 (five
-// eighths of the peak), and its 8 steps begin and end with nothing to multiply: 262 TFLOP/s on an H200. search_wide keeps 128 queries
-// and asks the cache for rows alone, reads 32 cycles for products of 51, and fetches the next rows while it ends with these. Groups of
-// queries share the multiprocessors, and rows, which they pass at about the same pace.
+// eighths of the peak), and its 8 steps begin and end with nothing to multiply: 209 TFLOP/s on an H200, selection and
+// copies included.
+//
+// Blocks of 256 rows and 512 threads for up to 64 queries, or of 256 rows and 128 queries that stay for more, one a multiprocessor, were 15 to 20 %
+// slower on an H200 than two blocks of 128 rows.
 #include "searchproduct.cuh"
 
 struct BoundArgs {
@@ -154,9 +153,7 @@ KERNEL(search_round, RoundArgs, 128) {
 	KERNEL_FOR(2, search_bound_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 128, 3>(a, uint64_t(a.s.depth) * 2); }     \
 	KERNEL_FOR(2, search_bound64_##suffix, BoundArgs, 256) { tile_scan<T, NormBound, 64, 4>(a, uint64_t(a.s.depth) * 2); }    \
 	KERNEL_FOR(2, search_resident16_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 16, 4>(a, uint64_t(a.s.depth) * 2); } \
-	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); } \
-	KERNEL(search_wide64_##suffix, BoundArgs, 512) { resident_scan<T, NormBound, 64, 5, 512, 256>(a, uint64_t(a.s.depth) * 2); } \
-	KERNEL(search_wide_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 128, 3, 256, 256, true>(a, uint64_t(a.s.depth) * 2); }
+	KERNEL_FOR(2, search_resident64_##suffix, BoundArgs, 256) { resident_scan<T, NormBound, 64, 3>(a, uint64_t(a.s.depth) * 2); }
 
 BOUNDS(f16, Half)
 BOUNDS(bf16, BHalf)

@@ -2,18 +2,17 @@
 // of a half type or bytes: m16n8k16 takes 32 bytes of a row, and so does m16n8k32 of bytes, with the same bytes in the same lanes, so that
 // copies and fragments are the same for all.
 //
-// A block has 128 rows and 256 threads, or what a scan says. A stage has 128 bytes of each of its rows, as 8 granules of 16.
+// A block has 128 rows and 256 threads. A stage has 128 bytes of each of its rows, as 8 granules of 16.
 //
 // tile_scan: a block has its rows and its queries, 128 bytes of both are a stage.
 //
 // resident_scan: the queries stay in shared memory, whole, and a block takes one group of 128 rows after the other; while it finishes one, the
 // next one's bytes are on their way. So a row's bytes are all that moves, copies never stop, and what a block has to do before its
-// first product and behind its last is done once. With 256 rows in place of 128 one block has a multiprocessor, which has the queries
-// once and so more stages, or twice as many of them.
+// first product and behind its last is done once.
 //
 // A Bound says what is kept of the sums: its Terms of every query lie in shared memory, its Rows in registers, which make bounds of sums and, of a
-// bound, what the score is certain to reach, as keys have it. later says that what
-// passes is looked at again when all of it is known, which takes fewer instructions and more registers.
+// bound, what the score is certain to reach, as keys have it. later says that what passes is looked at again when all of it is known,
+// which takes fewer instructions and more registers.
 #pragma once
 
 #include "search.cuh"
@@ -37,14 +36,14 @@ struct SumOf<Code> {
 	typedef int Type;
 };
 
-// A warp's part of a block of eight: Across warps share the rows, so many times 16, RT of them each; QB blocks of 8 queries.
-template <int Queries, int Rows = group>
+// A warp's part of a block: Across warps share the rows, so many times 16, RT of them each; QB blocks of 8 queries.
+template <int Queries>
 struct WarpTile {
-	static constexpr int across = Queries == 16 ? 8 : 4, RT = Rows / 16 / across, QB = Queries / 8 / (8 / across);
+	static constexpr int across = Queries == 16 ? 8 : 4, RT = 8 / across, QB = Queries / 8 / (8 / across);
 };
 
 // fetch starts the copies of step s of N rows from row0 on, of which there are those in front of end.
-template <int N, int Threads = 256>
+template <int N>
 DEVICE void fetch_step(const uint8_t *x, uint64_t pitch, int row0, int end, int s, uint8_t *mem) {
 	const int r = thread_index() / granules, g = thread_index() % granules;
 	const uint64_t at = uint64_t(s) * step + g * 16;
@@ -52,8 +51,8 @@ DEVICE void fetch_step(const uint8_t *x, uint64_t pitch, int row0, int end, int 
 	const int rows = at < pitch ? end - row0 - r : 0;
 	uint8_t *to = mem + place(r, g); // 32 rows on it is the same place in a row
 	UNROLL
-	for (int i = 0; i < N; i += Threads / granules) {
-		if (N < Threads / granules && r >= N) break;
+	for (int i = 0; i < N; i += 256 / granules) {
+		if (N < 256 / granules && r >= N) break;
 		const bool there = i < rows;
 		copy_async(to + i * step, there ? from + i * pitch : x, there ? 16 : 0);
 	}
@@ -105,7 +104,7 @@ DEVICE void load_terms(const Args &a, typename Bound::Term *terms, int query0, i
 // once for 32 queries, however many candidates there are.
 template <class Bound, class Args, int RT, int QB, class S>
 DEVICE void keep(const Args &a, const typename Bound::Term *terms, int row0, int query0, int wq, const typename Bound::template Rows<RT> &rows, S (&sum)[RT][QB][4]) {
-	constexpr int R = 2 * RT, all = 2 * QB, Most = 32 / R < 8 ? 32 / R : 8, Some = all < Most ? all : Most; // rows of a thread, its queries, and how many of them at a time
+	constexpr int R = 2 * RT, all = 2 * QB, Some = all < 8 ? all : 8; // rows of a thread, its queries, and how many of them at a time
 	constexpr uint32_t some_rows = (1u << R) - 1;
 	static_assert(Some * R <= 32 && all % Some == 0, "passed is a word");
 	const int lane = thread_index() % 32, mine = lane / 4;
@@ -200,44 +199,40 @@ DEVICE void tile_scan(const Args &a, uint64_t across) {
 	keep<Bound>(a, terms, row0 + wr, query0, wq, rows, sum);
 }
 
-// resident_scan: grid x blocks, each of which takes every so many-th group of rows, y the
-// queries where there are Many. These leave no registers for what is asked for ahead.
-template <class T, class Bound, int Queries, int Stages, int Threads = 256, int Group = group, bool Many = false, class Args>
+// resident_scan: grid x blocks, each of which takes every so many-th group of rows.
+template <class T, class Bound, int Queries, int Stages, class Args>
 DEVICE void resident_scan(const Args &a, uint64_t across) {
-	static constexpr int each = Group * 256 / Threads; // rows of eight warps
-	typedef WarpTile<Queries, each> W;
-	const int query0 = Many ? block_y() * Queries : 0;
+	typedef WarpTile<Queries> W;
 	SHARED(uint8_t, memory);
 	typename Bound::Term *terms = reinterpret_cast<typename Bound::Term *>(memory);
 	uint8_t *queries = memory + terms_bytes<Bound>(Queries);
-	const int warp = thread_index() / 32, wr = warp / 8 * each + warp % W::across * 16 * W::RT, wq = warp % 8 / W::across * 8 * W::QB;
+	const int warp = thread_index() / 32, wr = warp % W::across * 16 * W::RT, wq = warp / W::across * 8 * W::QB;
 	const int steps = int((a.s.pitch + step - 1) / step);
 	uint8_t *mem = queries + steps * Queries * step;
-	const int stride = a.blocks * Group;
-	int ahead_row = a.s.lo + block_x() * Group, ahead_step = 0, to = 0, from = 0; // what is fetched next, and where stages are filled and read
+	const int stride = a.blocks * group;
+	int ahead_row = a.s.lo + block_x() * group, ahead_step = 0, to = 0, from = 0; // what is fetched next, and where stages are filled and read
 	auto fetch = [&] {
 		if (ahead_row < a.s.hi) {
-			fetch_step<Group, Threads>(a.s.x, a.s.pitch, ahead_row, a.s.hi, ahead_step, mem + to * Group * step);
+			fetch_step<group>(a.s.x, a.s.pitch, ahead_row, a.s.hi, ahead_step, mem + to * group * step);
 			to = to + 1 == Stages ? 0 : to + 1;
 			if (++ahead_step == steps) ahead_step = 0, ahead_row += stride;
 		}
 		copy_commit();
 	};
-	load_terms<Bound>(a, terms, query0, Queries);
-	for (int s = 0; s < steps; s++) fetch_step<Queries, Threads>(a.queries, across, query0, a.s.count, s, queries + s * Queries * step);
+	load_terms<Bound>(a, terms, 0, Queries);
+	for (int s = 0; s < steps; s++) fetch_step<Queries>(a.queries, across, 0, a.s.count, s, queries + s * Queries * step);
 	for (int s = 0; s < Stages - 1; s++) fetch();
-	for (int row0 = a.s.lo + block_x() * Group; row0 < a.s.hi; row0 += stride) {
+	for (int row0 = a.s.lo + block_x() * group; row0 < a.s.hi; row0 += stride) {
 		typename Bound::template Rows<W::RT> rows;
-		if (!Many) rows.load(a, row0 + wr);
+		rows.load(a, row0 + wr);
 		typename SumOf<T>::Type sum[W::RT][W::QB][4] = {};
 		for (int s = 0; s < steps; s++) {
 			copy_wait<Stages - 2>();
 			barrier();
 			fetch();
-			add_step<T>(mem + from * Group * step, queries + s * Queries * step, wr, wq, sum);
+			add_step<T>(mem + from * group * step, queries + s * Queries * step, wr, wq, sum);
 			from = from + 1 == Stages ? 0 : from + 1;
 		}
-		if (Many) rows.load(a, row0 + wr);
-		keep<Bound>(a, terms, row0 + wr, query0, wq, rows, sum);
+		keep<Bound>(a, terms, row0 + wr, 0, wq, rows, sum);
 	}
 }

@@ -42,8 +42,8 @@ const (
 )
 
 // tensorKernels begin the names of kernels for the tensor units: they keep tiles of sums in registers, and with 128 threads a
-// multiprocessor holds two blocks or more, or shared memory holds one only.
-var tensorKernels = []string{"halfproduct_", "groupproduct_", "halfattention", "roofline_group_", "search_wide_"}
+// multiprocessor holds two blocks or more.
+var tensorKernels = []string{"halfproduct_", "groupproduct_", "halfattention", "roofline_group_"}
 
 func limit(kernel string) int {
 	for _, p := range tensorKernels {

@@ -82,10 +82,7 @@ const boundTerm = 8
 // boundKernel is the kernel of searchbound.cu for the search's queries and rows of so many bytes: the prefix of its name too.
 func (s *search) boundKernel(pitch int) (string, productKernel) {
 	k := s.shape.product(s.nq, pitch, boundTerm, true)
-	switch {
-	case k.wide:
-		return "search_wide" + k.tile + "_", k
-	case k.resident:
+	if k.resident {
 		return "search_resident" + k.tile + "_", k
 	}
 	return "search_bound" + k.tile + "_", k
@@ -101,7 +98,7 @@ func (s *search) scanBounds(a searchArgs, x deviceRows, c runtime.Chunk) error {
 		Least: upwards(float64(s.dim) * 0x1p-124)}
 	n := int(a.Hi - a.Lo)
 	kernel, k := s.boundKernel(x.pitch)
-	cfg := driver.Config{Block: k.threads, Shared: k.shared}
+	cfg := driver.Config{Block: productThreads, Shared: k.shared}
 	cfg.Grid, b.Blocks = k.grid(s.shape, n, s.nq)
 	passed, err := s.passing(func() error {
 		return s.launch("searchbound.cu", kernel+c.DType.String(), cfg, bytesOf(&b), s.work(n, s.dim*c.DType.Size()+4, s.nq, c.DType))

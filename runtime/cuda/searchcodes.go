@@ -312,7 +312,7 @@ func (s *search) boundCodes(a searchArgs, k deviceCodes) error {
 		b.Dims[i] = int32(j)
 	}
 	p := s.shape.product(s.nq, s.codesPitch(), codeTerm, false)
-	cfg := driver.Config{Block: 256, Shared: p.shared}
+	cfg := driver.Config{Block: productThreads, Shared: p.shared}
 	cfg.Grid, b.Blocks = p.grid(s.shape, n, s.nq)
 	return s.launch("searchcodes.cu", "search_codes"+p.tile, cfg, bytesOf(&b), s.work(n, s.dim+codeRow, s.nq, runtime.I8))
 }

@@ -22,7 +22,7 @@ import (
 
 // measuredShape gives the kernels and slices that kernels/RESULTS.md has measurements of.
 func measuredShape(s *searchShape) {
-	s.tensorFrom, s.residentTo, s.wide, s.keyBudget, s.narrow, s.candidates = tensorFromGDDR, 0, false, leastKeyBudget, false, 0
+	s.tensorFrom, s.residentTo, s.keyBudget, s.narrow, s.candidates = tensorFromGDDR, 0, leastKeyBudget, false, 0
 }
 
 // shaped is a device whose searches have another shape.
@@ -42,7 +42,7 @@ func (d shaped) NewSearch(dim int) (runtime.Search, error) {
 // Whatever the shape, hits have the same bits: every kernel for every number of queries, and everything that has codes by its codes.
 func TestSearchShapes(t *testing.T) {
 	for name, change := range map[string]func(*searchShape){
-		"tiles":         func(s *searchShape) { s.tensorFrom, s.residentTo, s.wide, s.wanted = 1, 0, false, 0 },
+		"tiles":         func(s *searchShape) { s.tensorFrom, s.residentTo, s.wanted = 1, 0, 0 },
 		"resident":      func(s *searchShape) { s.tensorFrom, s.wanted, s.slot = 1, 0, 100*77 },
 		"as measured":   measuredShape,
 		"little shared": func(s *searchShape) { s.shared = 99 << 10 },
@@ -265,21 +265,15 @@ func TestSearchLongSlices(t *testing.T) {
 	d := opened(t)
 	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16, runtime.F32} {
 		c := codedGallery(dt, rows, dim, random)
-		type use struct {
-			nq   int
-			wide bool
-		}
-		kernels := map[use]string{{3, false}: "search_codes16", {40, true}: "search_codes64"}
+		kernels := map[int]string{3: "search_codes16", 40: "search_codes64"}
 		if dt != runtime.F32 {
 			c.Coarse = nil
-			kernels = map[use]string{{3, true}: "search_resident16_" + dt.String(), {40, false}: "search_resident64_" + dt.String(),
-				{41, true}: "search_wide64_" + dt.String(), {130, true}: "search_wide_" + dt.String()}
+			kernels = map[int]string{3: "search_resident16_" + dt.String(), 40: "search_resident64_" + dt.String()}
 		}
-		for use, kernel := range kernels {
-			nq := use.nq
+		for nq, kernel := range kernels {
 			queries := make([]float32, nq*dim)
 			random(0, queries)
-			x, err := shaped{d, func(s *searchShape) { s.processors, s.wanted, s.tensorFrom, s.wide = 2, 0, 2, use.wide }}.NewSearch(dim)
+			x, err := shaped{d, func(s *searchShape) { s.processors, s.wanted, s.tensorFrom = 2, 0, 2 }}.NewSearch(dim)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -569,7 +563,6 @@ func BenchmarkSearchShapes(b *testing.B) {
 		{"f16, k 2048, scored at once", halves, atOnce, 2048, []int{1, 64}},
 		{"f16", halves, none, 50, []int{1, 2, 4, 8, 16, 64, 1024}},
 		{"f16, scored at once", halves, atOnce, 50, []int{2, 8, 64, 1024}},
-		{"f16, not wide", halves, func(s *searchShape) { s.wide = false }, 50, []int{64, 1024}},
 		{"f16, as before", halves, measuredShape, 50, []int{2, 8, 64}},
 		{"f32", floats, none, 50, []int{8, 64}},
 		{"codes", coded, none, 50, []int{1, 2, 8, 64, 1024}},

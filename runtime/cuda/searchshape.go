@@ -10,10 +10,8 @@ type searchShape struct {
 	tensorFrom int
 	// residentTo is up to how many queries stay in the shared memory of a block that takes one group of rows after the other.
 	residentTo int
-	// wide says that blocks of twice as many rows take more than 16 queries of a half type, where they have the shared memory.
-	wide      bool
-	keyBudget int // bytes of candidates that bound a slice
-	slot      int // bytes of rows, or codes, that are copied from the host at a time
+	keyBudget  int // bytes of candidates that bound a slice
+	slot       int // bytes of rows, or codes, that are copied from the host at a time
 	// wanted is how many times k*nq of the rows that a search has seen are expected to be candidates among as many more.
 	wanted float64
 	// narrow says that candidates of bounds are narrowed down before they are scored, and the first slice bounded too.
@@ -55,56 +53,42 @@ func (d *Device) searchShape() searchShape {
 		keyBudget: max(leastKeyBudget, int(d.memory/keyShare)), slot: slotBytes, wanted: wantedShare,
 		narrow: true, candidates: cheapCandidates}
 	if d.major == 8 && d.minor == 0 || d.major == 9 || d.major == 10 {
-		s.tensorFrom, s.wide = tensorFromHBM, true
+		s.tensorFrom = tensorFromHBM
 	}
 	return s
 }
 
-// productKernel is a kernel of searchproduct.cuh: the end of its name, the queries, rows and threads of a block, its shared memory, and
+// productKernel is a kernel of searchproduct.cuh: the name of its tile, the queries and the shared memory of a block, and
 // whether the queries stay.
 type productKernel struct {
-	tile                   string
-	queries, rows, threads int
-	shared                 int
-	resident, wide         bool
+	tile            string
+	queries, shared int
+	resident        bool
 }
 
 const (
-	productRows = 128 // of a block
-	productStep = 128 // bytes of a row, or a query, in a stage
+	productRows    = 128 // of a block
+	productThreads = 256 // likewise
+	productStep    = 128 // bytes of a row, or a query, in a stage
 )
 
 // product is the kernel for a number of queries and rows of so many bytes, with so many bytes of terms a query. tile64 is for
 // sources that have a tile of 64 queries.
 func (s searchShape) product(nq, pitch, term int, tile64 bool) productKernel {
 	steps := blocks(pitch, productStep)
-	resident := func(tile string, queries, stages, rows, threads int) (productKernel, bool) {
-		shared := termsBytes(queries, term) + (steps*queries+stages*rows)*productStep
-		return productKernel{tile, queries, rows, threads, shared, true, rows > productRows}, shared <= s.shared
-	}
-	if s.wide && tile64 {
-		if k, ok := resident("64", 64, 5, 2*productRows, 512); ok && nq > 16 && nq <= min(64, s.residentTo) {
-			return k
+	for _, k := range []struct {
+		tile            string
+		queries, stages int
+	}{{"16", 16, 4}, {"64", 64, 3}} {
+		shared := termsBytes(k.queries, term) + (steps*k.queries+k.stages*productRows)*productStep
+		if nq <= min(k.queries, s.residentTo) && shared <= s.shared {
+			return productKernel{k.tile, k.queries, shared, true}
 		}
-		if k, ok := resident("", 128, 3, 2*productRows, 256); ok && nq > 64 && s.evenly(blocks(nq, 128)) {
-			return k
-		}
-	}
-	if k, ok := resident("16", 16, 4, productRows, 256); ok && nq <= min(16, s.residentTo) {
-		return k
-	}
-	if k, ok := resident("64", 64, 3, productRows, 256); ok && nq <= min(64, s.residentTo) {
-		return k
 	}
 	if nq <= 64 && tile64 {
-		return productKernel{"64", 64, productRows, 256, termsBytes(64, term) + 4*(productRows+64)*productStep, false, false}
+		return productKernel{"64", 64, termsBytes(64, term) + 4*(productRows+64)*productStep, false}
 	}
-	return productKernel{"", 128, productRows, 256, termsBytes(128, term) + 3*(productRows+128)*productStep, false, false}
-}
-
-// evenly says whether so many groups of queries, of which each has as many multiprocessors as any other, leave few idle.
-func (s searchShape) evenly(groups int) bool {
-	return s.processors/groups*groups*8 >= s.processors*7
+	return productKernel{"", 128, termsBytes(128, term) + 3*(productRows+128)*productStep, false}
 }
 
 // termsBytes is terms_bytes.
@@ -114,14 +98,10 @@ func termsBytes(queries, term int) int { return blocks(queries*term, productStep
 // multiprocessor have its registers.
 func (k productKernel) grid(s searchShape, rows, nq int) (grid [3]int, resident int32) {
 	const reserved = 1 << 10 // of shared memory, by the system, for a block
-	groups, queries := blocks(rows, k.rows), blocks(nq, k.queries)
+	groups := blocks(rows, productRows)
 	if !k.resident {
-		return [3]int{queries, groups, 1}, 0
+		return [3]int{blocks(nq, k.queries), groups, 1}, 0
 	}
-	n := max(1, s.processors/queries)
-	if !k.wide {
-		n *= max(1, min(2, (s.shared+reserved)/(k.shared+reserved)))
-	}
-	n = min(groups, n)
-	return [3]int{n, queries, 1}, int32(n)
+	n := min(groups, s.processors*max(1, min(2, (s.shared+reserved)/(k.shared+reserved))))
+	return [3]int{n, 1, 1}, int32(n)
 }
