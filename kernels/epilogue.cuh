@@ -61,11 +61,26 @@ DEVICE void activate_slab(const Args &a, float *slab, int row0, int col0, int m)
 	warp_barrier();
 }
 
+// Lanes is how the lanes of a warp share a slab of W columns: four neighbours each, steps rows that are so far apart.
+template <int W>
+struct Lanes {
+	static constexpr int across = W / 4, apart = 32 / across, steps = 16 / apart, pitch = W + 8;
+	int row, column;
+};
+
+template <int W>
+DEVICE Lanes<W> lanes() { return {thread_index() % 32 / (W / 4), thread_index() % (W / 4) * 4}; }
+
+// first_of is the lane's first element of a matrix in a slab from (row0, col0) on.
+template <class T, int W>
+DEVICE T *first_of(const View &v, const Lanes<W> &l, int row0, int col0) {
+	return static_cast<T *>(v.data) + (long)(row0 + l.row) * v.stride + col0 + l.column;
+}
+
 // Ahead is what a lane needs from memory to finish a slab in fours: residuals of its rows, bias.
 template <int WN>
 struct Ahead {
-	static constexpr int lanes = WN / 4, apart = 32 / lanes, steps = 16 / apart;
-	Quad r[steps], bias;
+	Quad r[Lanes<WN>::steps], bias;
 };
 
 // in_fours says whether all columns of a slab are there, neighbours in fours aligned.
@@ -75,13 +90,13 @@ DEVICE bool in_fours(const Args &a, int col0) { return a.together == 4 && col0 +
 // look_ahead asks for what a slab's end will need. R may be C: a slab's own elements only are read.
 template <int WN, class Args>
 DEVICE void look_ahead(const Args &a, Ahead<WN> &x, int row0, int col0, int m) {
-	using A = Ahead<WN>;
+	using L = Lanes<WN>;
 	if (!in_fours<WN>(a, col0)) return;
-	const int first = thread_index() % 32 / A::lanes, col = col0 + thread_index() % A::lanes * 4, left = m - row0 - first;
+	const int first = thread_index() % 32 / L::across, col = col0 + thread_index() % L::across * 4, left = m - row0 - first;
 	if (a.r.data) {
 		UNROLL
-		for (int s = 0; s < A::steps; s++) {
-			if (s * A::apart < left) x.r[s] = load4(a.r, row0 + first + s * A::apart, col);
+		for (int s = 0; s < L::steps; s++) {
+			if (s * L::apart < left) x.r[s] = load4(a.r, row0 + first + s * L::apart, col);
 		}
 	}
 	if (a.bias) x.bias = {a.bias[col], a.bias[col + 1], a.bias[col + 2], a.bias[col + 3]};
@@ -90,15 +105,15 @@ DEVICE void look_ahead(const Args &a, Ahead<WN> &x, int row0, int col0, int m) {
 // finish_fours is finish for a slab in fours.
 template <int WN, class Args>
 DEVICE void finish_fours(const Args &a, const Ahead<WN> &ahead, float *slab, int row0, int col0, int m) {
-	using A = Ahead<WN>;
-	const int first = thread_index() % 32 / A::lanes, j = thread_index() % A::lanes * 4, col = col0 + j, left = m - row0 - first;
+	using L = Lanes<WN>;
+	const int first = thread_index() % 32 / L::across, j = thread_index() % L::across * 4, col = col0 + j, left = m - row0 - first;
 	const bool activated = a.act > QuickGELU;
 	if (activated) activate_slab<WN>(a, slab, row0, col0, m);
 	UNROLL
-	for (int s = 0; s < A::steps; s++) {
-		if (s * A::apart >= left) break;
-		const int row = row0 + first + s * A::apart;
-		Quad x = *reinterpret_cast<const Quad *>(slab + (first + s * A::apart) * (WN + 8) + j);
+	for (int s = 0; s < L::steps; s++) {
+		if (s * L::apart >= left) break;
+		const int row = row0 + first + s * L::apart;
+		Quad x = *reinterpret_cast<const Quad *>(slab + (first + s * L::apart) * (WN + 8) + j);
 		if (!activated) {
 			if (a.bias) x = {x.x + ahead.bias.x, x.y + ahead.bias.y, x.z + ahead.bias.z, x.w + ahead.bias.w};
 			if (a.pre.data) store4(a.pre, row, col, x);
@@ -152,16 +167,6 @@ DEVICE End end_of(const Args &a) {
 	return a.r.data && a.r.dtype == F32 && a.c.dtype == F32 && a.act == Identity ? SumEnd : AnyEnd;
 }
 
-// Lanes is how the lanes of a warp share a slab of W columns: four neighbours each, steps rows that are so far apart.
-template <int W>
-struct Lanes {
-	static constexpr int across = W / 4, apart = 32 / across, steps = 16 / apart, pitch = W + 8;
-	int row, column;
-};
-
-template <int W>
-DEVICE Lanes<W> lanes() { return {thread_index() % 32 / (W / 4), thread_index() % (W / 4) * 4}; }
-
 template <int W, class Args>
 DEVICE Quad bias_of(const Args &a, int col0) {
 	if (!a.bias) return {0.0f, 0.0f, 0.0f, 0.0f};
@@ -177,7 +182,7 @@ DEVICE void finish_half_of(const Args &a, const Quad &bias, const float *slab, i
 	using L = Lanes<W>;
 	const L l = lanes<W>();
 	const int left = m - row0 - l.row;
-	uint16_t *const to = static_cast<uint16_t *>(a.c.data) + (long)(row0 + l.row) * a.c.stride + col0 + l.column;
+	uint16_t *const to = first_of<uint16_t>(a.c, l, row0, col0);
 	UNROLL
 	for (int s = 0; s < L::steps; s++) {
 		Quad x = add(*reinterpret_cast<const Quad *>(slab + (l.row + s * L::apart) * L::pitch + l.column), bias);
@@ -197,7 +202,7 @@ DEVICE void look_sum(const Args &a, Ahead<W> &ahead, int row0, int col0, int m) 
 	using L = Lanes<W>;
 	const L l = lanes<W>();
 	const int left = m - row0 - l.row;
-	const float *const from = static_cast<const float *>(a.r.data) + (long)(row0 + l.row) * a.r.stride + col0 + l.column;
+	const float *const from = first_of<const float>(a.r, l, row0, col0);
 	UNROLL
 	for (int s = 0; s < L::steps; s++) {
 		if (s * L::apart < left) ahead.r[s] = *reinterpret_cast<const Quad *>(from + (long)(s * L::apart) * a.r.stride);
@@ -210,7 +215,7 @@ DEVICE void finish_sum(const Args &a, const Ahead<W> &ahead, const float *slab, 
 	using L = Lanes<W>;
 	const L l = lanes<W>();
 	const int left = m - row0 - l.row;
-	float *const to = static_cast<float *>(a.c.data) + (long)(row0 + l.row) * a.c.stride + col0 + l.column;
+	float *const to = first_of<float>(a.c, l, row0, col0);
 	UNROLL
 	for (int s = 0; s < L::steps; s++) {
 		const Quad x = add(add(*reinterpret_cast<const Quad *>(slab + (l.row + s * L::apart) * L::pitch + l.column), ahead.bias), ahead.r[s]);

@@ -144,10 +144,7 @@ DEVICE float reciprocal_fast(float x) {
 	return y;
 }
 
-// atomic_increment adds one to *p, in global or shared memory, and returns what it was. Between two barriers nothing else may
-// reach *p.
-DEVICE int atomic_increment(int *p) { return atomicAdd(p, 1); }
-// atomic_add adds n likewise.
+// atomic_add adds n to *p, in global or shared memory, and returns what it was. Between two barriers nothing else may reach *p.
 DEVICE int atomic_add(int *p, int n) { return atomicAdd(p, n); }
 
 DEVICE float f16_to_f32(uint16_t h) {
@@ -201,7 +198,6 @@ DEVICE float shuffle_xor(float v, int mask) { return emu::shuffle_xor(v, mask); 
 DEVICE int shuffle(int v, int lane) { return emu::shuffle(v, lane); }
 DEVICE uint32_t warp_ballot(bool p) { return emu::ballot(p); }
 DEVICE int bits_set(uint32_t x) { return __builtin_popcount(x); }
-DEVICE int atomic_increment(int *p) { return emu::atomic_add(p, 1); }
 DEVICE int atomic_add(int *p, int n) { return emu::atomic_add(p, n); }
 
 DEVICE void store2_if(bool live, void *to, uint32_t x, uint32_t y) {
@@ -260,6 +256,8 @@ DEVICE float sin_pi(float x) { return (float)sin(3.14159265358979323846 * x); }
 DEVICE float cos_pi(float x) { return (float)cos(3.14159265358979323846 * x); }
 
 #endif
+
+DEVICE int atomic_increment(int *p) { return atomic_add(p, 1); }
 
 DEVICE float bf16_to_f32(uint16_t h) { return bits_to_f32((uint32_t)h << 16); }
 

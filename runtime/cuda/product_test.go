@@ -32,7 +32,7 @@ func TestTrial(t *testing.T) {
 	if err := d.tryGroups(); err == nil || d.groups || d.lost() {
 		t.Errorf("%v, products by warpgroups: %t, lost: %t", err, d.groups, d.lost())
 	}
-	if _, err := d.trialAttention(runtime.BF16, 400); err != nil {
+	if _, err := d.trialAttention(runtime.BF16, trialLong); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.tryGroupAttention(); err == nil || d.groupAttention || d.lost() {

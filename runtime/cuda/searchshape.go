@@ -46,8 +46,7 @@ const (
 	cheapCandidates = 4096
 )
 
-// searchShape returns the device's. tensorFromGDDR, a residentTo of 0, leastKeyBudget and no narrowing give the kernels and slices that
-// kernels/RESULTS.md has measurements of.
+// searchShape returns the device's. BenchmarkSearchShapes measures others beside it.
 func (d *Device) searchShape() searchShape {
 	s := searchShape{tensorFrom: tensorFromGDDR, residentTo: residentQueries, shared: d.shared, processors: max(1, d.multiprocessors),
 		keyBudget: max(leastKeyBudget, int(d.memory/keyShare)), slot: slotBytes, wanted: wantedShare,

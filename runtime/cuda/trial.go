@@ -25,9 +25,7 @@ func (d *Device) tryGroups() error {
 	processors := d.multiprocessors
 	defer func() {
 		d.groups, d.tile, d.multiprocessors = false, chooseTile, processors
-		if !d.lost() {
-			d.do("give up the trial's memory", func() error { d.trim(); return nil })
-		}
+		d.giveUp()
 	}()
 	d.multiprocessors = 2
 	for _, dt := range []runtime.DType{runtime.BF16, runtime.F16} {
@@ -52,6 +50,13 @@ func (d *Device) tryGroups() error {
 	return nil
 }
 
+// giveUp gives a trial's memory up.
+func (d *Device) giveUp() {
+	if !d.lost() {
+		d.do("give up the trial's memory", func() error { d.trim(); return nil })
+	}
+}
+
 // differs returns the first element in which results differ by more than a tolerance, -1 where there is none.
 func differs(x, y []float32, tolerance float64) int {
 	for i := range x {
@@ -63,10 +68,10 @@ func differs(x, y []float32, tolerance float64) int {
 }
 
 // The trial's attention has two heads and sequences with more keys than shared memory holds, with more queries than a block, with a rest for
-// a warp, for a warpgroup, and of one row. Rows behind the last one are not numbers.
-var trialLengths = []int{400, 145, 50, 1, 130}
+// a warp, for a warpgroup, and of one row. Rows behind the last one are not numbers. Those of up to trialShort go by one warpgroup a block.
+var trialLengths = []int{trialLong, 145, trialShort, 1, 130}
 
-const trialHeads, trialBehind = 2, 8
+const trialLong, trialShort, trialHeads, trialBehind = 400, 50, 2, 8
 
 // attentionTolerance is of weights that are rounded to bf16: values below 1, of which the halves of a step may fall either way.
 const attentionTolerance = 1.0 / 128
@@ -75,12 +80,10 @@ const attentionTolerance = 1.0 / 128
 func (d *Device) tryGroupAttention() error {
 	defer func() {
 		d.groupAttention = false
-		if !d.lost() {
-			d.do("give up the trial's memory", func() error { d.trim(); return nil })
-		}
+		d.giveUp()
 	}()
 	for _, dt := range []runtime.DType{runtime.BF16, runtime.F16} {
-		for _, longest := range []int{400, 50} {
+		for _, longest := range []int{trialLong, trialShort} {
 			d.groupAttention = false
 			want, err := d.trialAttention(dt, longest)
 			if err != nil {
