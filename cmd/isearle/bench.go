@@ -47,6 +47,9 @@ compare prints the medians of two files of such lines, their spread, their ratio
 than chance (Mann-Whitney U test). scaling measures time and memory against the sizes of batches and galleries, the
 number of results and the length of prompts, and writes a report with plots.
 
+The CPU's kernels are the fastest set that it runs, or the one that ISEARLE_CPU names in the environment:
+amx, avx512bf16, avx512, avx2, neon or generic.
+
 Examples:
   isearle bench
   isearle bench embed -j 1 --count 10 --dtype bf16 | tee new.txt

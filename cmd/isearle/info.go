@@ -26,6 +26,9 @@ Usage:
 FILE is a checkpoint or a model's directory, a gallery (.isx) or a phi. Without FILE: the device, and the model inside
 the program. With --card and --licenses: its model card, and the licences of the artwork inside the program.
 
+The CPU's kernels are the fastest set that it runs, or the one that ISEARLE_CPU names in the environment:
+amx, avx512bf16, avx512, avx2, neon or generic.
+
 Examples:
   isearle info
   isearle info clip-vit-base-patch32/ gallery.isx
