@@ -43,7 +43,7 @@ type Kernels struct {
 	//	dst[j*ScanRows+i] = sum over p < k of src[i*stride+p]*q[j*k+p]
 	//
 	// with the bits of Gemm. k is a multiple of ScanDepth. What dst holds for rows <= i < ScanRows is undefined. Rows i+ScanRows
-	// are fetched ahead.
+	// are fetched ahead, whole where rows follow each other without gaps.
 	Scores func(dst, src []float32, stride, rows int, q []float32, nq, k int)
 	// ScoresF16 is Scores for rows in IEEE half precision.
 	ScoresF16 func(dst []float32, src []uint16, stride, rows int, q []float32, nq, k int)

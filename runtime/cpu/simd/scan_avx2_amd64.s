@@ -81,30 +81,18 @@ TEXT ·scoresF32x1AVX2(SB), $128-48
 	XORQ    DX, DX
 
 l1:
-	MOVQ           (SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           8(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           16(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           24(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           32(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           40(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           48(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           56(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           (SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     160(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     224(BX)
 	MOVQ           (SP), BX
 	VBROADCASTF128 (BX)(DX*1), Y1
 	VBROADCASTF128 16(BX)(DX*1), Y2
@@ -173,30 +161,18 @@ l1:
 	XORQ           DX, DX
 
 l2:
-	MOVQ           64(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           72(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           80(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           88(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           96(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           104(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           112(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           120(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           64(SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     160(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     224(BX)
 	MOVQ           64(SP), BX
 	VBROADCASTF128 (BX)(DX*1), Y1
 	VBROADCASTF128 16(BX)(DX*1), Y2
@@ -343,30 +319,18 @@ TEXT ·scoresF32x2AVX2(SB), $128-48
 	XORQ    BX, BX
 
 l1:
-	MOVQ           (SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           8(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           16(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           24(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           32(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           40(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           48(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           56(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           (SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     128(DI)
+	PREFETCHT1     160(DI)
+	PREFETCHT1     192(DI)
+	PREFETCHT1     224(DI)
 	MOVQ           (SP), DI
 	VBROADCASTF128 (DI)(BX*1), Y2
 	VBROADCASTF128 16(DI)(BX*1), Y3
@@ -455,30 +419,18 @@ l1:
 	XORQ           BX, BX
 
 l2:
-	MOVQ           64(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           72(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           80(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           88(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           96(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           104(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           112(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           120(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           64(SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     128(DI)
+	PREFETCHT1     160(DI)
+	PREFETCHT1     192(DI)
+	PREFETCHT1     224(DI)
 	MOVQ           64(SP), DI
 	VBROADCASTF128 (DI)(BX*1), Y2
 	VBROADCASTF128 16(DI)(BX*1), Y3
@@ -645,30 +597,18 @@ TEXT ·scoresF32x3AVX2(SB), $128-48
 	XORQ    DI, DI
 
 l1:
-	MOVQ           (SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           8(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           16(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           24(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           32(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           40(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           48(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           56(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           (SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     128(R8)
+	PREFETCHT1     160(R8)
+	PREFETCHT1     192(R8)
+	PREFETCHT1     224(R8)
 	MOVQ           (SP), R8
 	VBROADCASTF128 (R8)(DI*1), Y3
 	VBROADCASTF128 16(R8)(DI*1), Y4
@@ -777,30 +717,18 @@ l1:
 	XORQ           DI, DI
 
 l2:
-	MOVQ           64(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           72(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           80(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           88(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           96(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           104(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           112(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           120(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           64(SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     128(R8)
+	PREFETCHT1     160(R8)
+	PREFETCHT1     192(R8)
+	PREFETCHT1     224(R8)
 	MOVQ           64(SP), R8
 	VBROADCASTF128 (R8)(DI*1), Y3
 	VBROADCASTF128 16(R8)(DI*1), Y4
@@ -987,30 +915,18 @@ TEXT ·scoresF32x4AVX2(SB), $128-48
 	XORQ    R8, R8
 
 l1:
-	MOVQ           (SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           8(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           16(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           24(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           32(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           40(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           48(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           56(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           (SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     128(R9)
+	PREFETCHT1     160(R9)
+	PREFETCHT1     192(R9)
+	PREFETCHT1     224(R9)
 	MOVQ           (SP), R9
 	VBROADCASTF128 (R9)(R8*1), Y4
 	VBROADCASTF128 16(R9)(R8*1), Y5
@@ -1139,30 +1055,18 @@ l1:
 	XORQ           R8, R8
 
 l2:
-	MOVQ           64(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           72(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           80(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           88(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           96(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           104(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           112(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           120(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           64(SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     128(R9)
+	PREFETCHT1     160(R9)
+	PREFETCHT1     192(R9)
+	PREFETCHT1     224(R9)
 	MOVQ           64(SP), R9
 	VBROADCASTF128 (R9)(R8*1), Y4
 	VBROADCASTF128 16(R9)(R8*1), Y5
@@ -1692,30 +1596,18 @@ l1:
 	MOVQ           56(SP), BX
 	VCVTPH2PS      (BX)(DX*1), Y1
 	VMOVUPS        Y1, 352(SP)
-	MOVQ           (SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           8(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           16(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           24(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           32(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           40(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           48(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           56(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           (SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     16(BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     48(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     80(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     112(BX)
 	VBROADCASTF128 128(SP), Y1
 	VBROADCASTF128 144(SP), Y2
 	VINSERTF128    $0x01, 256(SP), Y1, Y1
@@ -1800,30 +1692,18 @@ l2:
 	MOVQ           120(SP), BX
 	VCVTPH2PS      (BX)(DX*1), Y1
 	VMOVUPS        Y1, 608(SP)
-	MOVQ           64(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           72(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           80(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           88(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           96(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           104(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           112(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           120(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           64(SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     16(BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     48(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     80(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     112(BX)
 	VBROADCASTF128 384(SP), Y1
 	VBROADCASTF128 400(SP), Y2
 	VINSERTF128    $0x01, 512(SP), Y1, Y1
@@ -1986,30 +1866,18 @@ l1:
 	MOVQ           56(SP), DI
 	VCVTPH2PS      (DI)(BX*1), Y2
 	VMOVUPS        Y2, 352(SP)
-	MOVQ           (SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           8(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           16(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           24(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           32(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           40(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           48(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           56(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           (SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     16(DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     48(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     80(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     112(DI)
 	VBROADCASTF128 128(SP), Y2
 	VBROADCASTF128 144(SP), Y3
 	VINSERTF128    $0x01, 256(SP), Y2, Y2
@@ -2114,30 +1982,18 @@ l2:
 	MOVQ           120(SP), DI
 	VCVTPH2PS      (DI)(BX*1), Y2
 	VMOVUPS        Y2, 608(SP)
-	MOVQ           64(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           72(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           80(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           88(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           96(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           104(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           112(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           120(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           64(SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     16(DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     48(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     80(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     112(DI)
 	VBROADCASTF128 384(SP), Y2
 	VBROADCASTF128 400(SP), Y3
 	VINSERTF128    $0x01, 512(SP), Y2, Y2
@@ -2320,30 +2176,18 @@ l1:
 	MOVQ           56(SP), R8
 	VCVTPH2PS      (R8)(DI*1), Y3
 	VMOVUPS        Y3, 352(SP)
-	MOVQ           (SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           8(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           16(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           24(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           32(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           40(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           48(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           56(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           (SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     16(R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     48(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     80(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     112(R8)
 	VBROADCASTF128 128(SP), Y3
 	VBROADCASTF128 144(SP), Y4
 	VINSERTF128    $0x01, 256(SP), Y3, Y3
@@ -2468,30 +2312,18 @@ l2:
 	MOVQ           120(SP), R8
 	VCVTPH2PS      (R8)(DI*1), Y3
 	VMOVUPS        Y3, 608(SP)
-	MOVQ           64(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           72(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           80(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           88(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           96(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           104(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           112(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           120(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           64(SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     16(R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     48(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     80(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     112(R8)
 	VBROADCASTF128 384(SP), Y3
 	VBROADCASTF128 400(SP), Y4
 	VINSERTF128    $0x01, 512(SP), Y3, Y3
@@ -2694,30 +2526,18 @@ l1:
 	MOVQ           56(SP), R9
 	VCVTPH2PS      (R9)(R8*1), Y4
 	VMOVUPS        Y4, 352(SP)
-	MOVQ           (SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           8(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           16(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           24(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           32(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           40(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           48(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           56(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           (SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     16(R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     48(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     80(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     112(R9)
 	VBROADCASTF128 128(SP), Y4
 	VBROADCASTF128 144(SP), Y5
 	VINSERTF128    $0x01, 256(SP), Y4, Y4
@@ -2862,30 +2682,18 @@ l2:
 	MOVQ           120(SP), R9
 	VCVTPH2PS      (R9)(R8*1), Y4
 	VMOVUPS        Y4, 608(SP)
-	MOVQ           64(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           72(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           80(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           88(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           96(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           104(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           112(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           120(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           64(SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     16(R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     48(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     80(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     112(R9)
 	VBROADCASTF128 384(SP), Y4
 	VBROADCASTF128 400(SP), Y5
 	VINSERTF128    $0x01, 512(SP), Y4, Y4
@@ -3447,30 +3255,18 @@ l1:
 	VPMOVZXWD      (BX)(DX*1), Y1
 	VPSLLD         $0x10, Y1, Y1
 	VMOVUPS        Y1, 352(SP)
-	MOVQ           (SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           8(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           16(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           24(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           32(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           40(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           48(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           56(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           (SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     16(BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     48(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     80(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     112(BX)
 	VBROADCASTF128 128(SP), Y1
 	VBROADCASTF128 144(SP), Y2
 	VINSERTF128    $0x01, 256(SP), Y1, Y1
@@ -3563,30 +3359,18 @@ l2:
 	VPMOVZXWD      (BX)(DX*1), Y1
 	VPSLLD         $0x10, Y1, Y1
 	VMOVUPS        Y1, 608(SP)
-	MOVQ           64(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           72(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           80(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           88(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           96(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           104(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           112(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
-	MOVQ           120(SP), BX
-	ADDQ           DX, BX
-	PREFETCHT0     (BX)(SI*1)
+	MOVQ           DX, BX
+	SHLQ           $0x03, BX
+	ADDQ           SI, BX
+	ADDQ           64(SP), BX
+	PREFETCHT1     (BX)
+	PREFETCHT1     16(BX)
+	PREFETCHT1     32(BX)
+	PREFETCHT1     48(BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     80(BX)
+	PREFETCHT1     96(BX)
+	PREFETCHT1     112(BX)
 	VBROADCASTF128 384(SP), Y1
 	VBROADCASTF128 400(SP), Y2
 	VINSERTF128    $0x01, 512(SP), Y1, Y1
@@ -3757,30 +3541,18 @@ l1:
 	VPMOVZXWD      (DI)(BX*1), Y2
 	VPSLLD         $0x10, Y2, Y2
 	VMOVUPS        Y2, 352(SP)
-	MOVQ           (SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           8(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           16(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           24(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           32(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           40(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           48(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           56(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           (SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     16(DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     48(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     80(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     112(DI)
 	VBROADCASTF128 128(SP), Y2
 	VBROADCASTF128 144(SP), Y3
 	VINSERTF128    $0x01, 256(SP), Y2, Y2
@@ -3893,30 +3665,18 @@ l2:
 	VPMOVZXWD      (DI)(BX*1), Y2
 	VPSLLD         $0x10, Y2, Y2
 	VMOVUPS        Y2, 608(SP)
-	MOVQ           64(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           72(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           80(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           88(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           96(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           104(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           112(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
-	MOVQ           120(SP), DI
-	ADDQ           BX, DI
-	PREFETCHT0     (DI)(SI*1)
+	MOVQ           BX, DI
+	SHLQ           $0x03, DI
+	ADDQ           SI, DI
+	ADDQ           64(SP), DI
+	PREFETCHT1     (DI)
+	PREFETCHT1     16(DI)
+	PREFETCHT1     32(DI)
+	PREFETCHT1     48(DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     80(DI)
+	PREFETCHT1     96(DI)
+	PREFETCHT1     112(DI)
 	VBROADCASTF128 384(SP), Y2
 	VBROADCASTF128 400(SP), Y3
 	VINSERTF128    $0x01, 512(SP), Y2, Y2
@@ -4107,30 +3867,18 @@ l1:
 	VPMOVZXWD      (R8)(DI*1), Y3
 	VPSLLD         $0x10, Y3, Y3
 	VMOVUPS        Y3, 352(SP)
-	MOVQ           (SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           8(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           16(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           24(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           32(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           40(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           48(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           56(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           (SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     16(R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     48(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     80(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     112(R8)
 	VBROADCASTF128 128(SP), Y3
 	VBROADCASTF128 144(SP), Y4
 	VINSERTF128    $0x01, 256(SP), Y3, Y3
@@ -4263,30 +4011,18 @@ l2:
 	VPMOVZXWD      (R8)(DI*1), Y3
 	VPSLLD         $0x10, Y3, Y3
 	VMOVUPS        Y3, 608(SP)
-	MOVQ           64(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           72(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           80(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           88(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           96(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           104(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           112(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
-	MOVQ           120(SP), R8
-	ADDQ           DI, R8
-	PREFETCHT0     (R8)(SI*1)
+	MOVQ           DI, R8
+	SHLQ           $0x03, R8
+	ADDQ           SI, R8
+	ADDQ           64(SP), R8
+	PREFETCHT1     (R8)
+	PREFETCHT1     16(R8)
+	PREFETCHT1     32(R8)
+	PREFETCHT1     48(R8)
+	PREFETCHT1     64(R8)
+	PREFETCHT1     80(R8)
+	PREFETCHT1     96(R8)
+	PREFETCHT1     112(R8)
 	VBROADCASTF128 384(SP), Y3
 	VBROADCASTF128 400(SP), Y4
 	VINSERTF128    $0x01, 512(SP), Y3, Y3
@@ -4497,30 +4233,18 @@ l1:
 	VPMOVZXWD      (R9)(R8*1), Y4
 	VPSLLD         $0x10, Y4, Y4
 	VMOVUPS        Y4, 352(SP)
-	MOVQ           (SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           8(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           16(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           24(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           32(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           40(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           48(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           56(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           (SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     16(R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     48(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     80(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     112(R9)
 	VBROADCASTF128 128(SP), Y4
 	VBROADCASTF128 144(SP), Y5
 	VINSERTF128    $0x01, 256(SP), Y4, Y4
@@ -4673,30 +4397,18 @@ l2:
 	VPMOVZXWD      (R9)(R8*1), Y4
 	VPSLLD         $0x10, Y4, Y4
 	VMOVUPS        Y4, 608(SP)
-	MOVQ           64(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           72(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           80(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           88(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           96(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           104(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           112(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
-	MOVQ           120(SP), R9
-	ADDQ           R8, R9
-	PREFETCHT0     (R9)(SI*1)
+	MOVQ           R8, R9
+	SHLQ           $0x03, R9
+	ADDQ           SI, R9
+	ADDQ           64(SP), R9
+	PREFETCHT1     (R9)
+	PREFETCHT1     16(R9)
+	PREFETCHT1     32(R9)
+	PREFETCHT1     48(R9)
+	PREFETCHT1     64(R9)
+	PREFETCHT1     80(R9)
+	PREFETCHT1     96(R9)
+	PREFETCHT1     112(R9)
 	VBROADCASTF128 384(SP), Y4
 	VBROADCASTF128 400(SP), Y5
 	VINSERTF128    $0x01, 512(SP), Y4, Y4

@@ -81,54 +81,26 @@ TEXT ·scoresF32x1AVX512(SB), $128-48
 	XORQ    DX, DX
 
 l1:
-	MOVQ             (SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             8(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             16(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             24(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             32(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             40(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             48(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             56(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             64(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             72(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             80(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             88(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             96(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             104(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             112(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             120(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
+	MOVQ             DX, BX
+	SHLQ             $0x04, BX
+	ADDQ             SI, BX
+	ADDQ             (SP), BX
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	PREFETCHT1       128(BX)
+	PREFETCHT1       192(BX)
+	PREFETCHT1       256(BX)
+	PREFETCHT1       320(BX)
+	PREFETCHT1       384(BX)
+	PREFETCHT1       448(BX)
+	PREFETCHT1       512(BX)
+	PREFETCHT1       576(BX)
+	PREFETCHT1       640(BX)
+	PREFETCHT1       704(BX)
+	PREFETCHT1       768(BX)
+	PREFETCHT1       832(BX)
+	PREFETCHT1       896(BX)
+	PREFETCHT1       960(BX)
 	MOVQ             (SP), BX
 	VBROADCASTF32X4  (BX)(DX*1), Z1
 	VBROADCASTF32X4  16(BX)(DX*1), Z2
@@ -347,54 +319,26 @@ TEXT ·scoresF32x2AVX512(SB), $128-48
 	XORQ    BX, BX
 
 l1:
-	MOVQ             (SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             8(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             16(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             24(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             32(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             40(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             48(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             56(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             64(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             72(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             80(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             88(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             96(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             104(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             112(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             120(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
+	MOVQ             BX, DI
+	SHLQ             $0x04, DI
+	ADDQ             SI, DI
+	ADDQ             (SP), DI
+	PREFETCHT1       (DI)
+	PREFETCHT1       64(DI)
+	PREFETCHT1       128(DI)
+	PREFETCHT1       192(DI)
+	PREFETCHT1       256(DI)
+	PREFETCHT1       320(DI)
+	PREFETCHT1       384(DI)
+	PREFETCHT1       448(DI)
+	PREFETCHT1       512(DI)
+	PREFETCHT1       576(DI)
+	PREFETCHT1       640(DI)
+	PREFETCHT1       704(DI)
+	PREFETCHT1       768(DI)
+	PREFETCHT1       832(DI)
+	PREFETCHT1       896(DI)
+	PREFETCHT1       960(DI)
 	MOVQ             (SP), DI
 	VBROADCASTF32X4  (DI)(BX*1), Z2
 	VBROADCASTF32X4  16(DI)(BX*1), Z3
@@ -633,54 +577,26 @@ TEXT ·scoresF32x3AVX512(SB), $128-48
 	XORQ    DI, DI
 
 l1:
-	MOVQ             (SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             8(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             16(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             24(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             32(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             40(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             48(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             56(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             64(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             72(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             80(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             88(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             96(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             104(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             112(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             120(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
+	MOVQ             DI, R8
+	SHLQ             $0x04, R8
+	ADDQ             SI, R8
+	ADDQ             (SP), R8
+	PREFETCHT1       (R8)
+	PREFETCHT1       64(R8)
+	PREFETCHT1       128(R8)
+	PREFETCHT1       192(R8)
+	PREFETCHT1       256(R8)
+	PREFETCHT1       320(R8)
+	PREFETCHT1       384(R8)
+	PREFETCHT1       448(R8)
+	PREFETCHT1       512(R8)
+	PREFETCHT1       576(R8)
+	PREFETCHT1       640(R8)
+	PREFETCHT1       704(R8)
+	PREFETCHT1       768(R8)
+	PREFETCHT1       832(R8)
+	PREFETCHT1       896(R8)
+	PREFETCHT1       960(R8)
 	MOVQ             (SP), R8
 	VBROADCASTF32X4  (R8)(DI*1), Z3
 	VBROADCASTF32X4  16(R8)(DI*1), Z4
@@ -939,54 +855,26 @@ TEXT ·scoresF32x4AVX512(SB), $128-48
 	XORQ    R8, R8
 
 l1:
-	MOVQ             (SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             8(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             16(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             24(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             32(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             40(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             48(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             56(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             64(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             72(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             80(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             88(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             96(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             104(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             112(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             120(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
+	MOVQ             R8, R9
+	SHLQ             $0x04, R9
+	ADDQ             SI, R9
+	ADDQ             (SP), R9
+	PREFETCHT1       (R9)
+	PREFETCHT1       64(R9)
+	PREFETCHT1       128(R9)
+	PREFETCHT1       192(R9)
+	PREFETCHT1       256(R9)
+	PREFETCHT1       320(R9)
+	PREFETCHT1       384(R9)
+	PREFETCHT1       448(R9)
+	PREFETCHT1       512(R9)
+	PREFETCHT1       576(R9)
+	PREFETCHT1       640(R9)
+	PREFETCHT1       704(R9)
+	PREFETCHT1       768(R9)
+	PREFETCHT1       832(R9)
+	PREFETCHT1       896(R9)
+	PREFETCHT1       960(R9)
 	MOVQ             (SP), R9
 	VBROADCASTF32X4  (R9)(R8*1), Z4
 	VBROADCASTF32X4  16(R9)(R8*1), Z5
@@ -1616,54 +1504,26 @@ l1:
 	MOVQ             120(SP), BX
 	VCVTPH2PS        (BX)(DX*1), Z1
 	VMOVUPS          Z1, 1088(SP)
-	MOVQ             (SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             8(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             16(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             24(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             32(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             40(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             48(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             56(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             64(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             72(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             80(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             88(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             96(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             104(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             112(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             120(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
+	MOVQ             DX, BX
+	SHLQ             $0x04, BX
+	ADDQ             SI, BX
+	ADDQ             (SP), BX
+	PREFETCHT1       (BX)
+	PREFETCHT1       32(BX)
+	PREFETCHT1       64(BX)
+	PREFETCHT1       96(BX)
+	PREFETCHT1       128(BX)
+	PREFETCHT1       160(BX)
+	PREFETCHT1       192(BX)
+	PREFETCHT1       224(BX)
+	PREFETCHT1       256(BX)
+	PREFETCHT1       288(BX)
+	PREFETCHT1       320(BX)
+	PREFETCHT1       352(BX)
+	PREFETCHT1       384(BX)
+	PREFETCHT1       416(BX)
+	PREFETCHT1       448(BX)
+	PREFETCHT1       480(BX)
 	VBROADCASTF32X4  128(SP), Z1
 	VBROADCASTF32X4  144(SP), Z2
 	VBROADCASTF32X4  160(SP), Z3
@@ -1914,54 +1774,26 @@ l1:
 	MOVQ             120(SP), DI
 	VCVTPH2PS        (DI)(BX*1), Z2
 	VMOVUPS          Z2, 1088(SP)
-	MOVQ             (SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             8(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             16(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             24(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             32(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             40(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             48(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             56(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             64(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             72(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             80(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             88(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             96(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             104(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             112(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             120(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
+	MOVQ             BX, DI
+	SHLQ             $0x04, DI
+	ADDQ             SI, DI
+	ADDQ             (SP), DI
+	PREFETCHT1       (DI)
+	PREFETCHT1       32(DI)
+	PREFETCHT1       64(DI)
+	PREFETCHT1       96(DI)
+	PREFETCHT1       128(DI)
+	PREFETCHT1       160(DI)
+	PREFETCHT1       192(DI)
+	PREFETCHT1       224(DI)
+	PREFETCHT1       256(DI)
+	PREFETCHT1       288(DI)
+	PREFETCHT1       320(DI)
+	PREFETCHT1       352(DI)
+	PREFETCHT1       384(DI)
+	PREFETCHT1       416(DI)
+	PREFETCHT1       448(DI)
+	PREFETCHT1       480(DI)
 	VBROADCASTF32X4  128(SP), Z2
 	VBROADCASTF32X4  144(SP), Z3
 	VBROADCASTF32X4  160(SP), Z4
@@ -2232,54 +2064,26 @@ l1:
 	MOVQ             120(SP), R8
 	VCVTPH2PS        (R8)(DI*1), Z3
 	VMOVUPS          Z3, 1088(SP)
-	MOVQ             (SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             8(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             16(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             24(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             32(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             40(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             48(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             56(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             64(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             72(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             80(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             88(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             96(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             104(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             112(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             120(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
+	MOVQ             DI, R8
+	SHLQ             $0x04, R8
+	ADDQ             SI, R8
+	ADDQ             (SP), R8
+	PREFETCHT1       (R8)
+	PREFETCHT1       32(R8)
+	PREFETCHT1       64(R8)
+	PREFETCHT1       96(R8)
+	PREFETCHT1       128(R8)
+	PREFETCHT1       160(R8)
+	PREFETCHT1       192(R8)
+	PREFETCHT1       224(R8)
+	PREFETCHT1       256(R8)
+	PREFETCHT1       288(R8)
+	PREFETCHT1       320(R8)
+	PREFETCHT1       352(R8)
+	PREFETCHT1       384(R8)
+	PREFETCHT1       416(R8)
+	PREFETCHT1       448(R8)
+	PREFETCHT1       480(R8)
 	VBROADCASTF32X4  128(SP), Z3
 	VBROADCASTF32X4  144(SP), Z4
 	VBROADCASTF32X4  160(SP), Z5
@@ -2570,54 +2374,26 @@ l1:
 	MOVQ             120(SP), R9
 	VCVTPH2PS        (R9)(R8*1), Z4
 	VMOVUPS          Z4, 1088(SP)
-	MOVQ             (SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             8(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             16(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             24(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             32(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             40(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             48(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             56(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             64(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             72(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             80(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             88(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             96(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             104(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             112(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             120(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
+	MOVQ             R8, R9
+	SHLQ             $0x04, R9
+	ADDQ             SI, R9
+	ADDQ             (SP), R9
+	PREFETCHT1       (R9)
+	PREFETCHT1       32(R9)
+	PREFETCHT1       64(R9)
+	PREFETCHT1       96(R9)
+	PREFETCHT1       128(R9)
+	PREFETCHT1       160(R9)
+	PREFETCHT1       192(R9)
+	PREFETCHT1       224(R9)
+	PREFETCHT1       256(R9)
+	PREFETCHT1       288(R9)
+	PREFETCHT1       320(R9)
+	PREFETCHT1       352(R9)
+	PREFETCHT1       384(R9)
+	PREFETCHT1       416(R9)
+	PREFETCHT1       448(R9)
+	PREFETCHT1       480(R9)
 	VBROADCASTF32X4  128(SP), Z4
 	VBROADCASTF32X4  144(SP), Z5
 	VBROADCASTF32X4  160(SP), Z6
@@ -3279,54 +3055,26 @@ l1:
 	VPMOVZXWD        (BX)(DX*1), Z1
 	VPSLLD           $0x10, Z1, Z1
 	VMOVUPS          Z1, 1088(SP)
-	MOVQ             (SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             8(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             16(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             24(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             32(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             40(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             48(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             56(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             64(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             72(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             80(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             88(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             96(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             104(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             112(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
-	MOVQ             120(SP), BX
-	ADDQ             DX, BX
-	PREFETCHT0       (BX)(SI*1)
+	MOVQ             DX, BX
+	SHLQ             $0x04, BX
+	ADDQ             SI, BX
+	ADDQ             (SP), BX
+	PREFETCHT1       (BX)
+	PREFETCHT1       32(BX)
+	PREFETCHT1       64(BX)
+	PREFETCHT1       96(BX)
+	PREFETCHT1       128(BX)
+	PREFETCHT1       160(BX)
+	PREFETCHT1       192(BX)
+	PREFETCHT1       224(BX)
+	PREFETCHT1       256(BX)
+	PREFETCHT1       288(BX)
+	PREFETCHT1       320(BX)
+	PREFETCHT1       352(BX)
+	PREFETCHT1       384(BX)
+	PREFETCHT1       416(BX)
+	PREFETCHT1       448(BX)
+	PREFETCHT1       480(BX)
 	VBROADCASTF32X4  128(SP), Z1
 	VBROADCASTF32X4  144(SP), Z2
 	VBROADCASTF32X4  160(SP), Z3
@@ -3593,54 +3341,26 @@ l1:
 	VPMOVZXWD        (DI)(BX*1), Z2
 	VPSLLD           $0x10, Z2, Z2
 	VMOVUPS          Z2, 1088(SP)
-	MOVQ             (SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             8(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             16(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             24(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             32(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             40(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             48(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             56(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             64(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             72(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             80(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             88(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             96(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             104(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             112(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
-	MOVQ             120(SP), DI
-	ADDQ             BX, DI
-	PREFETCHT0       (DI)(SI*1)
+	MOVQ             BX, DI
+	SHLQ             $0x04, DI
+	ADDQ             SI, DI
+	ADDQ             (SP), DI
+	PREFETCHT1       (DI)
+	PREFETCHT1       32(DI)
+	PREFETCHT1       64(DI)
+	PREFETCHT1       96(DI)
+	PREFETCHT1       128(DI)
+	PREFETCHT1       160(DI)
+	PREFETCHT1       192(DI)
+	PREFETCHT1       224(DI)
+	PREFETCHT1       256(DI)
+	PREFETCHT1       288(DI)
+	PREFETCHT1       320(DI)
+	PREFETCHT1       352(DI)
+	PREFETCHT1       384(DI)
+	PREFETCHT1       416(DI)
+	PREFETCHT1       448(DI)
+	PREFETCHT1       480(DI)
 	VBROADCASTF32X4  128(SP), Z2
 	VBROADCASTF32X4  144(SP), Z3
 	VBROADCASTF32X4  160(SP), Z4
@@ -3927,54 +3647,26 @@ l1:
 	VPMOVZXWD        (R8)(DI*1), Z3
 	VPSLLD           $0x10, Z3, Z3
 	VMOVUPS          Z3, 1088(SP)
-	MOVQ             (SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             8(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             16(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             24(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             32(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             40(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             48(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             56(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             64(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             72(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             80(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             88(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             96(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             104(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             112(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
-	MOVQ             120(SP), R8
-	ADDQ             DI, R8
-	PREFETCHT0       (R8)(SI*1)
+	MOVQ             DI, R8
+	SHLQ             $0x04, R8
+	ADDQ             SI, R8
+	ADDQ             (SP), R8
+	PREFETCHT1       (R8)
+	PREFETCHT1       32(R8)
+	PREFETCHT1       64(R8)
+	PREFETCHT1       96(R8)
+	PREFETCHT1       128(R8)
+	PREFETCHT1       160(R8)
+	PREFETCHT1       192(R8)
+	PREFETCHT1       224(R8)
+	PREFETCHT1       256(R8)
+	PREFETCHT1       288(R8)
+	PREFETCHT1       320(R8)
+	PREFETCHT1       352(R8)
+	PREFETCHT1       384(R8)
+	PREFETCHT1       416(R8)
+	PREFETCHT1       448(R8)
+	PREFETCHT1       480(R8)
 	VBROADCASTF32X4  128(SP), Z3
 	VBROADCASTF32X4  144(SP), Z4
 	VBROADCASTF32X4  160(SP), Z5
@@ -4281,54 +3973,26 @@ l1:
 	VPMOVZXWD        (R9)(R8*1), Z4
 	VPSLLD           $0x10, Z4, Z4
 	VMOVUPS          Z4, 1088(SP)
-	MOVQ             (SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             8(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             16(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             24(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             32(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             40(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             48(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             56(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             64(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             72(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             80(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             88(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             96(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             104(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             112(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
-	MOVQ             120(SP), R9
-	ADDQ             R8, R9
-	PREFETCHT0       (R9)(SI*1)
+	MOVQ             R8, R9
+	SHLQ             $0x04, R9
+	ADDQ             SI, R9
+	ADDQ             (SP), R9
+	PREFETCHT1       (R9)
+	PREFETCHT1       32(R9)
+	PREFETCHT1       64(R9)
+	PREFETCHT1       96(R9)
+	PREFETCHT1       128(R9)
+	PREFETCHT1       160(R9)
+	PREFETCHT1       192(R9)
+	PREFETCHT1       224(R9)
+	PREFETCHT1       256(R9)
+	PREFETCHT1       288(R9)
+	PREFETCHT1       320(R9)
+	PREFETCHT1       352(R9)
+	PREFETCHT1       384(R9)
+	PREFETCHT1       416(R9)
+	PREFETCHT1       448(R9)
+	PREFETCHT1       480(R9)
 	VBROADCASTF32X4  128(SP), Z4
 	VBROADCASTF32X4  144(SP), Z5
 	VBROADCASTF32X4  160(SP), Z6

@@ -100,9 +100,9 @@ type transposer struct {
 	panel           int
 	pointers, block Mem
 	dst, offset     reg.Register
-	next            reg.Register    // bytes to the row 16 below
-	ahead           func(i int) Mem // of Scores: what follows row i
-	k               reg.Register    // of AVX-512: which rows there are
+	next            reg.Register // bytes to the row 16 below
+	ahead           func(i int)  // of scores: asks for what follows, with row i
+	k               reg.Register // of AVX-512: which rows there are
 	live            []reg.VecVirtual
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 
 	. "github.com/mmcloughlin/avo/operand"
@@ -45,11 +46,18 @@ func scores(g *gen, s source, nq int) {
 		t.block = g.AllocLocal(16 * 4 * g.width())
 	}
 	t.rowPointers(g.Load(g.Param("rows"), g.GP64()))
-	t.ahead = func(i int) Mem {
-		row := g.GP64()
-		g.MOVQ(t.pointers.Offset(8*i), row)
-		g.ADDQ(t.offset, row)
-		return Mem{Base: row, Index: t.next, Scale: 1}
+	// As many lines as are read, but one behind the other and to the second level: rows of a gallery follow each other. On a Zen 4 one
+	// stream of lines reads 52 GB/s with two cores where 16, each asking for its own row's next, read 27.
+	var lines reg.GPVirtual
+	t.ahead = func(i int) {
+		if i%g.width() == 0 {
+			lines = g.GP64()
+			g.MOVQ(t.offset, lines)
+			g.SHLQ(Imm(uint64(bits.TrailingZeros(uint(g.width())))), lines)
+			g.ADDQ(t.next, lines)
+			g.ADDQ(t.pointers.Offset(8*i), lines)
+		}
+		g.PREFETCHT1(Mem{Base: lines, Disp: i % g.width() * (g.width() << s.shift)})
 	}
 	for group := 0; group < 16; group += g.width() {
 		t.scores(group, nq)
@@ -92,10 +100,10 @@ func gathered(g *gen, s source) {
 			g.MOVQ(row, list.to.Offset(8*i))
 		}
 	}
-	t.ahead = func(i int) Mem {
+	t.ahead = func(i int) {
 		row := g.GP64()
 		g.MOVQ(aheads.Offset(8*i), row)
-		return Mem{Base: row, Index: t.offset, Scale: 1}
+		g.PREFETCHT0(Mem{Base: row, Index: t.offset, Scale: 1})
 	}
 	for group := 0; group < 16; group += g.width() {
 		t.scores(group, 1)
@@ -123,7 +131,7 @@ func (t *transposer) scores(group, nq int) {
 	g.Label(again)
 	t.load(group, g.width())
 	for i := group; i < group+g.width(); i++ {
-		g.PREFETCHT0(t.ahead(i))
+		t.ahead(i)
 	}
 	t.columns(group, func(column int, r reg.VecVirtual) {
 		for j, q := range queries {
