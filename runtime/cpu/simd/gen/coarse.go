@@ -119,7 +119,7 @@ func (g *gen) codeSums(row [4]reg.Register, q, next, half reg.Register, dst Mem)
 	for _, r := range row {
 		ahead := g.GP64()
 		g.LEAQ(Mem{Base: r, Index: next, Scale: 1}, ahead)
-		g.PREFETCHT0(Mem{Base: ahead, Index: at, Scale: 1})
+		g.PREFETCHT1(Mem{Base: ahead, Index: at, Scale: 1})
 	}
 	step(false)
 	g.ADDQ(Imm(uint64(codes)), at)
