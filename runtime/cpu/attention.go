@@ -69,14 +69,14 @@ func (a *attention) head(w *worker, s, h int) {
 		return
 	}
 	valPanels, ld := blocks(a.d, k.NR), blocks(n, k.NR)*k.NR
-	buf := carver(w.floats(ld*a.d + valPanels*k.NR*n + k.MR*ld + k.MR*k.NR + k.NR*a.d))
+	buf := carver(w.floats(ld*a.d + valPanels*k.NR*n + k.MR*(ld+k.NR+a.d) + k.NR*a.d))
 	keys, vals := buf.take(ld*a.d), buf.take(valPanels*k.NR*n)
-	scores, tile := buf.take(k.MR*ld), buf.take(k.MR*k.NR)
+	scores, tile, near := buf.take(k.MR*ld), buf.take(k.MR*k.NR), buf.take(k.MR*a.d)
 	a.packRows(keys, a.key, a.pk, at, col, buf)
 	a.packColumns(vals, a.val, a.pv, at, col)
 	for lo, end := int(a.qStarts[s]), int(a.qStarts[s+1]); lo < end; lo += k.MR {
 		rows := min(k.MR, end-lo)
-		a.products(scores, ld, a.q, lo, rows, col, keys)
+		a.products(scores, ld, a.q, lo, rows, col, keys, near)
 		for r := range rows {
 			a.softmax(scores[r*ld:r*ld+n], lo+r)
 		}
@@ -84,10 +84,18 @@ func (a *attention) head(w *worker, s, h int) {
 	}
 }
 
-// products computes dst[r] = x[lo+r] . keys for at most MR rows of x and keys packed by packRows; ld is the keys' padded number.
-func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int, keys []float32) {
+// products computes dst[r] = x[lo+r] . keys for at most MR rows of x and keys packed by packRows; ld is the keys' padded number. Rows that
+// collide are copied to near first.
+func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int, keys, near []float32) {
+	from, stride := x.from(lo, col), x.stride
+	if collide(x) && rows >= leastApart {
+		for r := range rows {
+			copy(near[r*a.d:][:a.d], from[r*stride:])
+		}
+		from, stride = near, a.d
+	}
 	for p := 0; p < ld; p += a.k.NR {
-		a.k.Gemm(dst[p:], ld, x.from(lo, col), x.stride, rows, keys[p*a.d:], a.d, false, nil)
+		a.k.Gemm(dst[p:], ld, from, stride, rows, keys[p*a.d:], a.d, false, nil)
 	}
 }
 

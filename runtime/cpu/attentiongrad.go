@@ -24,16 +24,18 @@ type gradScratch struct {
 	transposed       []float32 // either of them for the own keys, [nk][NR]
 	queries          []float32 // column panels of a block's rows of Q or DOut [dp/NR][NR][NR]
 	sumK, sumV, tile []float32 // [nk][dp] twice, [MR][NR]
+	near             []float32 // of products, [MR][d]
 	joint            []float32 // of packRows, [NR][d]
 }
 
 func (g *attentionGrad) scratch(w *worker, at span) gradScratch {
 	nr, n := g.k.NR, at.keys()
 	ld, dp := blocks(n, nr)*nr, blocks(g.d, nr)*nr
-	buf := carver(w.floats(2*ld*g.d + dp*n + 2*nr*ld + at.nk*nr + dp*nr + 2*at.nk*dp + g.k.MR*nr + nr*g.d))
+	buf := carver(w.floats(2*ld*g.d + dp*n + 2*nr*ld + at.nk*nr + dp*nr + 2*at.nk*dp + g.k.MR*(nr+g.d) + nr*g.d))
 	return gradScratch{n: n, ld: ld, dp: dp, keys: buf.take(ld * g.d), vals: buf.take(ld * g.d), columns: buf.take(dp * n),
 		weights: buf.take(nr * ld), grads: buf.take(nr * ld), transposed: buf.take(at.nk * nr), queries: buf.take(dp * nr),
-		sumK: buf.take(at.nk * dp), sumV: buf.take(at.nk * dp), tile: buf.take(g.k.MR * nr), joint: buf}
+		sumK: buf.take(at.nk * dp), sumV: buf.take(at.nk * dp), tile: buf.take(g.k.MR * nr),
+		near: buf.take(g.k.MR * g.d), joint: buf}
 }
 
 // head computes one head of one sequence.
@@ -68,8 +70,8 @@ func (g *attentionGrad) block(b *gradScratch, lo, rows, col int) {
 	for t := range tiles {
 		first, last := rows*t/tiles, rows*(t+1)/tiles
 		p, ds := b.weights[first*b.ld:], b.grads[first*b.ld:]
-		g.products(p, b.ld, g.q, lo+first, last-first, col, b.keys)
-		g.products(ds, b.ld, g.dout, lo+first, last-first, col, b.vals)
+		g.products(p, b.ld, g.q, lo+first, last-first, col, b.keys, b.near)
+		g.products(ds, b.ld, g.dout, lo+first, last-first, col, b.vals, b.near)
 		for r := range last - first {
 			g.softmaxGrad(p[r*b.ld:][:b.n], ds[r*b.ld:][:b.n], lo+first+r)
 		}

@@ -29,7 +29,7 @@ type infoNCE struct {
 func (c *compiler) infoNCE(o runtime.InfoNCE) {
 	n, dim := o.Rows.Cap, o.A.Cols
 	l := &infoNCE{o: o, k: c.dev.k, rows: c.live(o.Rows), a: c.f32(o.A), b: c.f32(o.B), loss: c.f32(o.Loss), db: c.f32(o.DB),
-		lengths: make([]float64, n), terms: make([]float64, 2*n), j: c.matrix(2*n, dim), p: c.matrix(2*n, 2*n), mixed: c.matrix(n, 2*n)}
+		lengths: make([]float64, n), terms: make([]float64, 2*n), j: c.apart(2*n, dim), p: c.matrix(2*n, 2*n), mixed: c.apart(n, 2*n)}
 	byRow := &packed{n: 2 * n, k: dim, nr: l.k.NR, data: c.floats(packedFloats(l.k, 2*n, dim))}
 	byColumn := &packed{n: dim, k: 2 * n, nr: l.k.NR, data: c.floats(packedFloats(l.k, dim, 2*n))}
 	if c.err != nil {

@@ -17,7 +17,7 @@ func (c *compiler) linearGrad(o runtime.LinearGrad) {
 	if o.Act != runtime.Identity || !o.DPre.Absent() && o.DPre != o.DY {
 		dy, pre, dpre := g, c.f32(o.Pre), c.f32(o.DPre)
 		if o.DPre.Absent() {
-			dpre = c.matrix(o.Rows.Cap, dy.cols)
+			dpre = c.apart(o.Rows.Cap, dy.cols)
 		}
 		slope := actGrad(k, o.Act)
 		c.eachRow(rows, taskFloats/max(1, dy.cols), func(_ *worker, i int) {

@@ -11,7 +11,7 @@ func (c *compiler) weightGrad(o runtime.WeightGrad) {
 	rows, k := c.live(o.Rows), c.dev.k
 	dpre, x, dw, dbias := c.f32(o.DPre), c.f32(o.X), c.f32(o.DW), c.f32(o.DBias)
 	out, in := o.DW.Rows, o.DW.Cols
-	turned := c.matrix(out, o.Rows.Cap)
+	turned := c.apart(out, o.Rows.Cap)
 	w := &packed{n: in, k: o.Rows.Cap, nr: k.NR, data: c.floats(packedFloats(k, in, o.Rows.Cap))}
 	if c.err != nil {
 		return

@@ -130,21 +130,21 @@ func (c *compiler) encoded(w *packed, rows int) (l leftFactor) {
 	}
 	switch {
 	case w.dt == runtime.I8:
-		l.a, l.aq = c.matrix(rows, wordStride(w.dt, w.k)), c.floats(2*rows)
+		l.a, l.aq = c.apart(rows, wordStride(w.dt, w.k)), c.floats(2*rows)
 		l.encode = func(i int, x, _ []float32) { l.aq[2*i], l.aq[2*i+1] = k.QuantiseU8(words(l.a.row(i)), x) }
 	case w.dt == runtime.BF16 && k.GemmBF16 != nil:
-		l.a = c.matrix(rows, wordStride(w.dt, w.k))
+		l.a = c.apart(rows, wordStride(w.dt, w.k))
 		l.encode = func(i int, x, _ []float32) { k.RoundPairs(words(l.a.row(i)), x) }
 	case w.dt == runtime.BF16:
 		even := 2 * w.depth()
-		l.a = c.matrix(rows, even)
+		l.a = c.apart(rows, even)
 		l.encode = func(i int, x, _ []float32) {
 			row := l.a.row(i)
 			row[even-1] = 0
 			k.Round(row, x)
 		}
 	default:
-		l.a = c.matrix(rows, w.k)
+		l.a = c.apart(rows, w.k)
 		l.encode = func(i int, x, _ []float32) { copy(l.a.row(i), x) }
 	}
 	return l
@@ -174,13 +174,16 @@ func (c *compiler) inTiles(w *packed, rows int) (l leftFactor) {
 	return l
 }
 
+// leastApart is how many rows that collide are worth a copy.
+const leastApart = 8
+
 // left appends what a product takes from x[pool[i]] (x[i] without a pool), behind a Norm if there is one.
 func (c *compiler) left(p *product, x matrix, n runtime.Norm, d runtime.Dim, pool []int32) {
 	if c.err != nil {
 		return
 	}
 	floats := wordElements(p.w.dt) == 1 && !p.w.pieces
-	if floats && n.Gamma.Absent() && pool == nil {
+	if floats && n.Gamma.Absent() && pool == nil && !(collide(x) && d.Cap >= leastApart) {
 		p.a = x
 		return
 	}
