@@ -5,13 +5,16 @@ import (
 	"isearle/runtime/cpu/simd"
 )
 
-// How a product is cut, for the server cores this was measured on (48 KiB first-level, 2 MiB second-level cache). A block of
-// rows stays in the second-level cache while the panels stream by, and shares it with two parts of panels: the one in use
-// and the one that is fetched ahead. With fewer rows than blockTiles tiles a panel is read too often.
+// How a product is cut, for the server cores this was measured on (32 or 48 KiB of first-level, 1 or 2 MiB of second-level cache). What a
+// block of rows has of a part of the inner dimension stays in the second-level cache while the part's panels stream by, beside two of them: the
+// one in use and the one that is fetched ahead. With fewer rows than blockTiles tiles a panel is read too often, and with shorter parts
+// sums are stored and loaded too often, although a tile then finds its part of the panel in the first-level cache.
 const (
-	blockTiles  = 8
-	blockFloats = 1280 << 10 / 4
-	partDepth   = 384 // of the inner dimension, about: 48 KiB of a panel
+	blockTiles  = 10
+	partDepth   = 1024        // of the inner dimension, about: 128 KiB of a panel
+	wideDepth   = 384         // the same, where tiles share what the first one of them widened
+	blockFloats = 5 << 20 / 4 // the deepest rows' block
+	tallFloats  = 1280 << 10 / 4
 	passDepth   = 1024
 )
 
@@ -45,11 +48,11 @@ func (p *product) tileRows() int {
 
 // blockRows is the most rows of a block, of each of which a product or pass takes so many floats.
 func (p *product) blockRows(floats int) int {
-	most := blockFloats / max(1, floats)
+	floats = max(1, floats)
 	if rows := p.tileRows(); rows <= p.k.MR {
-		return min(blockTiles, max(1, most/rows)) * rows
+		return min(blockTiles, max(1, blockFloats/floats/rows)) * rows
 	}
-	return min(p.tileRows(), max(1, most/tallRows)*tallRows)
+	return min(p.tileRows(), max(1, tallFloats/floats/tallRows)*tallRows)
 }
 
 // link makes the product known as what follows the one before. A task is one panel for one block of rows.
@@ -184,7 +187,7 @@ func (p *product) tile(y []float32, ld, i, rows int, b, wide, scales []float32, 
 func (p *product) widens() bool { return p.w.dt == runtime.BF16 && p.k.GemmBF16 == nil }
 
 // wideFloats is the room for a part of a panel, as floats.
-func (p *product) wideFloats() int { return 2 * min(p.w.depth(), partDepth/2) * p.w.nr }
+func (p *product) wideFloats() int { return 2 * min(p.w.depth(), wideDepth/2) * p.w.nr }
 
 // scratch is the memory that a block of n rows takes.
 func (p *product) scratch(n int, aside bool) (floats int) {
@@ -201,7 +204,7 @@ func (p *product) scratch(n int, aside bool) (floats int) {
 func (p *product) parts() int {
 	switch {
 	case p.widens():
-		return max(1, blocks(p.w.depth(), partDepth/2))
+		return max(1, blocks(p.w.depth(), wideDepth/2))
 	case wordElements(p.w.dt) > 1:
 		return 1
 	}

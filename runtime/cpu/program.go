@@ -212,9 +212,14 @@ func (c *compiler) matrix(rows, cols int) matrix {
 // apart is matrix for rows that a product reads side by side: an odd number of cache lines from one to the next, so that they do not
 // collide.
 func (c *compiler) apart(rows, cols int) matrix {
-	const line = cacheLine / 4
-	stride := (blocks(cols, line) | 1) * line
+	stride := strideApart(cols)
 	return matrix{c.floats(rows * stride), rows, cols, stride}
+}
+
+// strideApart is the stride of rows that do not collide.
+func strideApart(cols int) int {
+	const line = cacheLine / 4
+	return (blocks(cols, line) | 1) * line
 }
 
 // collide says whether rows a stride apart share few sets of the first-level cache, which has 64 of 8 or 12 lines: a tile's rows are read
