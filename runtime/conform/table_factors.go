@@ -15,7 +15,7 @@ const (
 )
 
 // deep are inner dimensions that are computed in several parts, odd in numbers of pairs and quadruples.
-var deep = [][2]int{{1001, 70}, {771, 33}}
+var deep = [][2]int{{1001, 70}, {771, 33}, {2048, 35}}
 
 func factorCases() (t []Case) {
 	for _, dt := range []runtime.DType{runtime.F16, runtime.BF16, runtime.I8} {

@@ -14,6 +14,13 @@ func linearCases() (t []Case) {
 			}})
 		}
 	}
+	// Rows whose distance is a multiple of 2 KiB, and inner dimensions and rows of several parts.
+	for _, s := range [][3]int{{1, 1024, 35}, {7, 512, 33}, {8, 512, 33}, {50, 2048, 70}, {150, 1024, 40}, {140, 3100, 35}} {
+		t = append(t, Case{"linear", fmt.Sprintf("%dx%dx%d", s[0], s[1], s[2]), 2e-5, s[0], func(b *Builder) {
+			b.Plan.Add(runtime.Linear{X: b.Floats("x", s[0], s[1]), W: b.Weight("w", 0, s[2], s[1]), Residual: b.Floats("res", s[0], s[2]), Rows: b.N,
+				Out: b.Out("y", 1, s[2])})
+		}})
+	}
 	for _, act := range activations {
 		for bits := range 16 {
 			norm, bias, res, pre := bits&1 > 0, bits&2 > 0, bits&4 > 0, bits&8 > 0
@@ -84,7 +91,7 @@ func sum(x []int) (s int) {
 }
 
 func attentionCases() (t []Case) {
-	shapes := []struct{ heads, d int }{{1, 1}, {3, 5}, {2, 64}, {1, 88}, {2, 32}}
+	shapes := []struct{ heads, d int }{{1, 1}, {3, 5}, {2, 64}, {1, 88}, {2, 32}, {8, 64}}
 	lengths := []int{1, 7, 0, 50, 33, 16}
 	none := make([]int, len(lengths))
 	for _, s := range shapes {

@@ -166,7 +166,7 @@ func attentionGradCases() (t []Case) {
 				DK: b.addTo("dk", o.K.Rows, w, false), DV: b.addTo("dv", o.V.Rows, w, false)})
 		}})
 	}
-	for _, size := range [][2]int{{1, 1}, {3, 5}, {2, 64}, {1, 88}} {
+	for _, size := range [][2]int{{1, 1}, {3, 5}, {2, 64}, {1, 88}, {8, 64}} {
 		for mode := range attentionModes {
 			add(attentionShape{heads: size[0], d: size[1], mode: mode, window: 9, lengths: []int{1, 7, 0, 50, 33, 16}})
 		}
