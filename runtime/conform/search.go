@@ -77,6 +77,7 @@ func scans(skip bool) []scan {
 		{batch: 33, chunk: 1 << 20, skip: skip},
 		{batch: 1, chunk: 1 << 20, skip: skip},
 		{batch: 2, chunk: 17, skip: skip, backwards: true},
+		{batch: 7, chunk: 300, skip: skip},
 		{batch: 30, chunk: 257, skip: skip, misaligned: true, fixed: true},
 		{batch: 31, chunk: 1 << 20, skip: skip},
 		{batch: 1, chunk: 1 << 20, skip: skip, coarse: true},

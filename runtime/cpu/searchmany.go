@@ -19,10 +19,10 @@ const (
 )
 
 // manyQueries says whether that is faster than packing rows. A panel of queries is multiplied whether full or not; to pack the
-// rows of a panel takes as long as to multiply them with a third as many queries.
+// rows of a panel takes as long as to multiply them with half as many queries.
 func (s *search) manyQueries() bool {
 	nr := s.dev.k.NR
-	return blocks(s.nq, nr)*nr <= s.nq+nr/3
+	return blocks(s.nq, nr)*nr <= s.nq+nr/2
 }
 
 // packQueries makes the panels.
