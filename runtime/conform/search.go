@@ -23,8 +23,11 @@ type Scope struct {
 // Search compares a device's search with the reference device, and with itself for equal bits across batches, chunkings,
 // coarse copies, alignments and thread counts. open returns a device with so many threads.
 func Search(t *testing.T, open func(threads int) runtime.Device) {
-	SearchScope(t, open, Scope{Threads: []int{1, 2, 3}, Dims: []int{1, 3, 16, 77, 512, 1024}, Rows: []int{0, 1, 31, 33, 1000},
+	SearchScope(t, open, Scope{Threads: []int{1, 2, 3}, Dims: []int{1, 3, 16, 77, 512}, Rows: []int{0, 1, 31, 33, 1000},
 		Adverse: []runtime.DType{runtime.F32}})
+	t.Run("rows 4 KiB apart", func(t *testing.T) {
+		SearchScope(t, open, Scope{Threads: []int{2}, Dims: []int{1024}, Rows: []int{150}})
+	})
 }
 
 // SearchScope is Search in a scope of one's own, for devices that are slow to test.
