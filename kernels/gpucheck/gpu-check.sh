@@ -76,7 +76,7 @@ sanitize() {
 	fi
 	for tool in memcheck racecheck; do
 		(cd "$here/tests" && keep "sanitize-$tool.txt" compute-sanitizer --tool "$tool" --error-exitcode 1 ./cuda.test \
-			-test.run 'TestSearchRounded|TestProductFragments|TestSteadyState|TestConformance/(linear|attention)')
+			-test.run 'TestSearchRounded|TestProductFragments|TestSteadyState|TestGroupTiles|TestSearchNarrows|TestConformance/(linear|attention)')
 		tail -n 1 "$OUT/sanitize-$tool.txt" | grep -qx 'exit 0' || failed="$failed sanitize-$tool"
 	done
 }
