@@ -37,7 +37,7 @@ test-noasm:
 
 # Needs qemu-user (Debian: qemu-user-static).
 test-arm64:
-	GOARCH=arm64 $(GO) test -exec qemu-aarch64-static ./runtime/... ./clipnet/... ./phi ./weights/half ./weights/safetensors
+	GOARCH=arm64 $(GO) test -timeout 30m -exec qemu-aarch64-static ./runtime/... ./clipnet/... ./phi ./weights/half ./weights/safetensors
 
 race:
 	CGO_ENABLED=1 $(GO) test -race ./runtime/... ./clipnet/... ./search/...
