@@ -88,7 +88,7 @@ func (a *attention) head(w *worker, s, h int) {
 // collide are copied to near first.
 func (a *attention) products(dst []float32, ld int, x matrix, lo, rows, col int, keys, near []float32) {
 	from, stride := x.from(lo, col), x.stride
-	if collide(x) && rows >= leastApart {
+	if collide(x, rows) {
 		for r := range rows {
 			copy(near[r*a.d:][:a.d], from[r*stride:])
 		}

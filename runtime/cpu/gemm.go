@@ -11,10 +11,10 @@ import (
 // sums are stored and loaded too often, although a tile then finds its part of the panel in the first-level cache.
 const (
 	blockTiles  = 10
-	partDepth   = 1024        // of the inner dimension, about: 128 KiB of a panel
-	wideDepth   = 384         // the same, where tiles share what the first one of them widened
-	blockFloats = 5 << 20 / 4 // the deepest rows' block
-	tallFloats  = 1280 << 10 / 4
+	partDepth   = 1024           // of the inner dimension, about: 128 KiB of a panel
+	wideDepth   = 384            // the same, where tiles share what the first one of them widened
+	blockFloats = 5 << 20 / 4    // of a block whose rows are deep: all parts of it, in the third-level cache
+	cacheFloats = 1280 << 10 / 4 // of rows that stay in the second-level cache whole
 	passDepth   = 1024
 )
 
@@ -52,7 +52,7 @@ func (p *product) blockRows(floats int) int {
 	if rows := p.tileRows(); rows <= p.k.MR {
 		return min(blockTiles, max(1, blockFloats/floats/rows)) * rows
 	}
-	return min(p.tileRows(), max(1, tallFloats/floats/tallRows)*tallRows)
+	return min(p.tileRows(), max(1, cacheFloats/floats/tallRows)*tallRows)
 }
 
 // link makes the product known as what follows the one before. A task is one panel for one block of rows.

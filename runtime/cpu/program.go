@@ -222,9 +222,13 @@ func strideApart(cols int) int {
 	return (blocks(cols, line) | 1) * line
 }
 
-// collide says whether rows a stride apart share few sets of the first-level cache, which has 64 of 8 or 12 lines: a tile's rows are read
-// side by side, and of 14 rows 2 KiB apart 7 are in one set. Products with such rows take 1.4 times as long on a Zen 4, 2.4 times with 4 KiB.
-func collide(m matrix) bool { return m.stride%(2<<10/4) == 0 }
+// leastApart is how many rows that collide are worth a copy to rows apart.
+const leastApart = 8
+
+// collide says whether so many rows of m share few sets of the first-level cache, which has 64 of 8 or 12 lines, and are worth a copy: a tile's
+// rows are read side by side, and of 13 rows 2 KiB apart 7 are in one set. Products with such rows take 1.4 times as long on a Zen 4, 2.4 times
+// with 4 KiB.
+func collide(m matrix, rows int) bool { return m.stride%(2<<10/4) == 0 && rows >= leastApart }
 
 // f32 resolves a view of f32 memory; the zero matrix stands for an absent one.
 func (c *compiler) f32(v runtime.View) matrix {

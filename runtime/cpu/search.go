@@ -45,7 +45,7 @@ func (d *Device) NewSearch(dim int) (runtime.Search, error) {
 	for range d.pool.workers {
 		s.workers = append(s.workers, newScanner(s))
 	}
-	s.rows = max(1, min(groupFloats/dim, maxBlockRows)/d.k.NR) * d.k.NR
+	s.rows = max(1, min(cacheFloats/dim, maxBlockRows)/d.k.NR) * d.k.NR
 	s.scan = func(w *worker, task int) { s.workers[w.id].block(w, task) }
 	s.rank = func(w *worker, q int) { s.workers[w.id].rank(q) }
 	s.merge.task = func(w *worker, q int) { s.finish(s.workers[w.id], q) }

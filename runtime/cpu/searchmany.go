@@ -8,11 +8,10 @@ import (
 )
 
 // For many queries the sides of the product change places: the queries are packed, once, and gallery rows are what is broadcast.
-// So rows are read where they lie, and only those in half precision are converted.
+// So rows are read where they lie, and only those in half precision are converted, and those copied that collide most.
 
 const (
-	groupTiles  = 8
-	groupFloats = 1280 << 10 / 4
+	groupTiles = 8 // of rows that meet all panels in their turn
 	// copiedDim is a dimension whose rows collide so much, 4 KiB apart, that a copy is worth it: a batch of 256 queries takes a quarter less
 	// on a Zen 4. Rows 2 KiB apart take as long as copies.
 	copiedDim = 4 << 10 / 4
@@ -41,7 +40,7 @@ func (s *search) packQueries() {
 // groupRows is how many rows meet all panels in their turn. They stay in the second-level cache.
 func (s *search) groupRows() int {
 	mr := s.dev.k.MR
-	return min(groupTiles, max(1, groupFloats/s.dim/mr)) * mr
+	return min(groupTiles, max(1, cacheFloats/s.dim/mr)) * mr
 }
 
 // grid is what a worker keeps of a group of rows that meets panels.

@@ -174,16 +174,13 @@ func (c *compiler) inTiles(w *packed, rows int) (l leftFactor) {
 	return l
 }
 
-// leastApart is how many rows that collide are worth a copy.
-const leastApart = 8
-
 // left appends what a product takes from x[pool[i]] (x[i] without a pool), behind a Norm if there is one.
 func (c *compiler) left(p *product, x matrix, n runtime.Norm, d runtime.Dim, pool []int32) {
 	if c.err != nil {
 		return
 	}
 	floats := wordElements(p.w.dt) == 1 && !p.w.pieces
-	if floats && n.Gamma.Absent() && pool == nil && !(collide(x) && d.Cap >= leastApart) {
+	if floats && n.Gamma.Absent() && pool == nil && !collide(x, d.Cap) {
 		p.a = x
 		return
 	}
